@@ -1,0 +1,74 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Every hook that a plugin may implement. The contract of each is its docstring.
+
+A plugin is a Python package with an entry point in the group `hsflow` that names a module (or object) with functions
+decorated by `hsflow.hookimpl`. hsflow's own stages are plugins like any other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pluggy
+
+if TYPE_CHECKING:
+    from hsflow.design import DesignFile
+    from hsflow.fixedpoint import IntArray, Interval
+    from hsflow.ir.addergraph import AdderGraph
+    from hsflow.stage import Stage, StageEvent
+
+PROJECT = "hsflow"
+
+hookspec = pluggy.HookspecMarker(PROJECT)
+hookimpl = pluggy.HookimplMarker(PROJECT)
+
+
+@hookspec
+def hsflow_stages() -> Sequence[Stage]:  # type: ignore[empty-body]
+    """Return the stages that this plugin offers: loaders, pruners, quantizers, hardeners, NPU generators, packagers.
+
+    A stage is chosen in flow.toml by its `name` under its `kind`. Two stages of one kind and name are an error.
+    """
+
+
+@hookspec
+def hsflow_targets() -> Sequence[tuple[str, str, Path]]:  # type: ignore[empty-body]
+    """Return targets as (name, one-line description, folder with the target's templates and constraints)."""
+
+
+@hookspec(firstresult=True)
+def hsflow_lower_layer(matrix: IntArray, inputs: tuple[Interval, ...], layer: str) -> AdderGraph | None:
+    """Return an adder graph for one integer matrix, or None to leave it to the next plugin.
+
+    Args:
+        matrix: int64, shape (outputs, inputs); output o is the sum over i of matrix[o, i] * input i.
+        inputs: the range of each input.
+        layer: the layer's name, for messages.
+
+    The hardener proves the graph against the matrix; a wrong graph is refused, whoever made it.
+    """
+
+
+@hookspec(firstresult=True)
+def hsflow_emit_kernel(kernel: Any) -> DesignFile | None:
+    """Return the RTL of one kernel (a `hsflow_harden.kernel.Kernel`), or None for the bit-parallel default.
+
+    The module must have the ports and the latency that the kernel states.
+    """
+
+
+@hookspec
+def hsflow_stage_started(event: StageEvent) -> None:
+    """Observe that a stage starts. An observer that raises is reported and never breaks a run."""
+
+
+@hookspec
+def hsflow_stage_finished(event: StageEvent) -> None:
+    """Observe that a stage has finished or was taken from the store (`event.cached`)."""
+
+
+@hookspec
+def hsflow_stage_failed(event: StageEvent, error: BaseException) -> None:
+    """Observe that a stage failed."""

@@ -1,0 +1,109 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The contract between the runner and a stage: what a stage is given, and what it gives back."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any, Protocol, TypeVar
+
+from pydantic import BaseModel, ConfigDict
+
+from hsflow.data import Dataset
+
+T = TypeVar("T")
+
+
+class StageKind(StrEnum):
+    """Name the steps of a flow, in order."""
+
+    LOAD = "load"
+    PRUNE = "prune"
+    QUANTIZE = "quantize"
+    HARDEN = "harden"
+    NPU = "npu"
+    PACKAGE = "package"
+    TARGET = "target"
+
+
+class StageOptions(BaseModel):
+    """Be the base of every stage's options: unknown keys are refused, values are frozen, fields carry descriptions."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class InputFileMark:
+    """Mark a path option whose content belongs to the stage's cache key."""
+
+
+InputFile = Annotated[Path, InputFileMark()]
+"""The type of an option that names a file: relative to flow.toml, resolved and digested by the runner."""
+
+
+class FlowSettings(BaseModel):
+    """Hold what all stages share: the `[flow]` table of flow.toml."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: str
+    """The design's name; becomes the top module's name."""
+    data: str = "digits"
+    """`digits`, or the path of an .npz file (see `hsflow.data.load_dataset`)."""
+    seed: int = 1
+    clock_mhz: float = 1000.0
+    """The clock for which throughput is stated."""
+
+
+class StageContext(Protocol):
+    """Be what the runner gives to a running stage."""
+
+    @property
+    def settings(self) -> FlowSettings:
+        """Return the flow's shared settings."""
+
+    @property
+    def dataset(self) -> Dataset:
+        """Return the flow's images, loaded at first use."""
+
+    @property
+    def hooks(self) -> Any:
+        """Return pluggy's hook relay, for stages that offer hooks of their own (`hsflow_lower_layer`)."""
+
+    def track(self, items: Iterable[T], description: str, total: int | None = None) -> Iterable[T]:
+        """Iterate over `items` behind a progress bar."""
+
+    def record(self, name: str, value: int | float | str, *, unit: str = "", better: str = "") -> None:
+        """Record a metric of this stage; `better` is "higher", "lower" or empty."""
+
+    def log(self, message: str) -> None:
+        """Show a line to the user (at -v and above)."""
+
+
+class Stage(Protocol):
+    """Be one step of a flow: a pure function of its input value, its options and the dataset.
+
+    `run` takes the value that the stage before made (None for `load`) and returns a new one: `Network` after load and
+    prune, `Graph` after quantize, `Design` after harden, npu and package. It never edits what it was given. It raises
+    `HsflowError` for what the user can mend.
+    """
+
+    kind: StageKind
+    name: str
+    version: str
+    options_model: type[StageOptions]
+
+    def run(self, value: Any, options: Any, context: StageContext) -> Any:
+        """Return the stage's result."""
+
+
+@dataclass(frozen=True)
+class StageEvent:
+    """Tell an observer what happens: which stage, with which cache key."""
+
+    kind: StageKind
+    name: str
+    key: str
+    cached: bool = False
+    wall_seconds: float = 0.0
