@@ -29,9 +29,13 @@ class Transfer:
 
 @dataclass(frozen=True)
 class Log:
-    """What a simulation showed: the transfers of every stream and the streams that broke the rules."""
+    """What a simulation showed: every stream's transfers and offers, and the streams that broke the rules.
+
+    `prints` holds the lines that designs printed with the prefix "print ".
+    """
 
     transfers: dict[str, list[Transfer]]
+    offers: dict[str, list[int]]
     violations: frozenset[str]
     prints: tuple[str, ...]
     timed_out: bool
@@ -43,6 +47,10 @@ class Log:
     def taken(self, stream: str) -> list[int]:
         """Return the cycles of a stream's transfers."""
         return [transfer.taken for transfer in self.transfers.get(stream, [])]
+
+    def offered(self, stream: str) -> int:
+        """Return how many words a stream showed, taken or not."""
+        return len(self.offers.get(stream, []))
 
     def shown(self, stream: str) -> list[int]:
         """Return the cycles in which a stream's words were first shown."""
@@ -151,17 +159,20 @@ def outputs(stream: str, suffix: str = "") -> str:
 
 def read_log(text: str) -> Log:
     """Parse what a bench printed; only what follows the last reset counts."""
-    lines = text.rsplit("reset", 1)[-1].splitlines()
+    lines = text.rsplit("\nreset\n", 1)[-1].splitlines()
     transfers: dict[str, list[Transfer]] = {}
+    offers: dict[str, list[int]] = {}
     for kind, *rest in (line.split() for line in lines if line.strip()):
         if kind in ("source", "sink"):
             name, shown, taken, word = rest
             known = not set(word.lower()) & set("xz")
             entry = Transfer(int(shown), int(taken), int(word, 16) if known else None)
             transfers.setdefault(name, []).append(entry)
+        elif kind == "offer":
+            offers.setdefault(rest[0], []).append(int(rest[1]))
     violations = frozenset(line.split()[1] for line in lines if line.startswith("violation"))
     prints = tuple(line[6:] for line in lines if line.startswith("print "))
-    return Log(transfers, violations, prints, any(line.startswith("timeout") for line in lines))
+    return Log(transfers, offers, violations, prints, any(line.startswith("timeout") for line in lines))
 
 
 _TEMPLATE = """\

@@ -64,8 +64,9 @@ module hsflow_accumulate #(
     logic [OutWidth-1:0] word, partial_q;
 
     if (OutWidth > InWidth) begin : g_extend
-      assign word = {{(OutWidth - InWidth){Signed & data_i[c*InWidth + InWidth - 1]}},
-                     data_i[c*InWidth +: InWidth]};
+      logic sign;
+      assign sign = Signed ? data_i[c*InWidth + InWidth - 1] : 1'b0;
+      assign word = {{(OutWidth - InWidth){sign}}, data_i[c*InWidth +: InWidth]};
     end else begin : g_same
       assign word = data_i[c*InWidth +: InWidth];
     end

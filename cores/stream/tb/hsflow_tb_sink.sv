@@ -4,8 +4,9 @@
 //
 // Reads <Name>.allow (Pattern binary digits) from the current folder; `ready_o` follows the digits, which
 // repeat. `done_o` is high once Words words were taken.
-// Log lines: "sink <Name> <first cycle shown> <cycle taken> <word>" and, when valid falls or the payload
-// changes before the transfer, "violation <Name> <cycle>".
+// Log lines: "offer <Name> <cycle>" when a word is first shown, "sink <Name> <first cycle shown>
+// <cycle taken> <word>" when it is taken and, when valid falls or the payload changes before that,
+// "violation <Name> <cycle>".
 module hsflow_tb_sink #(
   parameter     Name    = "sink",
   parameter int Width   = 8,
@@ -49,6 +50,7 @@ module hsflow_tb_sink #(
 
   always @(posedge clk_i) begin
     if (rst_ni) begin
+      if (valid_i && !waiting_q) $display("offer %0s %0d", Name, cycle_i);
       if (valid_i && ready_o) begin
         $display("sink %0s %0d %0d %h", Name, shown, cycle_i, data_i);
       end
