@@ -40,7 +40,9 @@ def choose_simulator() -> str:
     if forced in ("icarus", "verilator"):
         return forced
     if forced:
-        raise ToolError("unknown simulator", where="HSFLOW_TEST_SIMULATOR", got=forced, expected="icarus or verilator")
+        raise ToolError(
+            "unknown simulator", where="HSFLOW_TEST_SIMULATOR", got=forced, expected="icarus or verilator"
+        )
     return "icarus" if shutil.which("iverilog") and shutil.which("vvp") else "verilator"
 
 
@@ -96,7 +98,17 @@ def _build_icarus(sources: Sequence[Path], top: str, workdir: Path, parameters: 
     executable = workdir / f"{top}.vvp"
     executable.unlink(missing_ok=True)
     values = [f"-P{top}.{name}={_literal(value)}" for name, value in parameters.items()]
-    command = ["iverilog", "-g2012", "-Wall", "-Wno-timescale", "-s", top, *values, "-o", str(executable.resolve())]
+    command = [
+        "iverilog",
+        "-g2012",
+        "-Wall",
+        "-Wno-timescale",
+        "-s",
+        top,
+        *values,
+        "-o",
+        str(executable.resolve()),
+    ]
     _call([*command, *(str(source.resolve()) for source in sources)], workdir, 300.0)
     return executable
 
@@ -128,13 +140,22 @@ def _call(command: Sequence[str], folder: Path, timeout_s: float) -> str:
         environment.setdefault("OBJCACHE", "ccache")
     try:
         result = subprocess.run(
-            command, cwd=folder, env=environment, capture_output=True, text=True, check=False, timeout=timeout_s
+            command,
+            cwd=folder,
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=timeout_s,
         )
     except subprocess.TimeoutExpired as error:
         raise ToolError("program ran too long", where=command[0], got=f"more than {timeout_s} s") from error
     output = result.stdout + result.stderr
     if result.returncode:
         raise ToolError(
-            "program failed", where=command[0], got=f"exit code {result.returncode}\n{output[-4000:]}", expected="exit code 0"
+            "program failed",
+            where=command[0],
+            got=f"exit code {result.returncode}\n{output[-4000:]}",
+            expected="exit code 0",
         )
     return output

@@ -149,12 +149,16 @@ class Bench:
 
 def inputs(stream: str, suffix: str = "") -> str:
     """Return the port connections of a design's input stream."""
-    return f".valid{suffix}_i({stream}_valid), .ready{suffix}_o({stream}_ready), .data{suffix}_i({stream}_data)"
+    return (
+        f".valid{suffix}_i({stream}_valid), .ready{suffix}_o({stream}_ready), .data{suffix}_i({stream}_data)"
+    )
 
 
 def outputs(stream: str, suffix: str = "") -> str:
     """Return the port connections of a design's output stream."""
-    return f".valid{suffix}_o({stream}_valid), .ready{suffix}_i({stream}_ready), .data{suffix}_o({stream}_data)"
+    return (
+        f".valid{suffix}_o({stream}_valid), .ready{suffix}_i({stream}_ready), .data{suffix}_o({stream}_data)"
+    )
 
 
 def read_log(text: str) -> Log:

@@ -14,7 +14,12 @@ from stream_bench import Bench, Log, inputs, outputs, random_words, read_log, tr
 
 SOURCES = sorted((CORES / "stream" / "rtl").glob("*.sv"))
 SOURCES += [CORES / "axil/rtl/hsflow_axil_slave.sv", CORES / "axil/tb/hsflow_tb_registers.sv"]
-MODES = {"full": ("full",) * 3, "random": ("random",) * 3, "bursty": ("bursty", "random", "bursty"), "slow": ("full", "full", "bursty")}
+MODES = {
+    "full": ("full",) * 3,
+    "random": ("random",) * 3,
+    "bursty": ("bursty", "random", "bursty"),
+    "slow": ("full", "full", "bursty"),
+}
 WIDTH = 8
 PIXELS = (1, 2, 5, 16)
 Packet = list[int]
@@ -25,7 +30,18 @@ Packet = list[int]
 def packets_for(pixels: int, seed: str) -> list[Packet]:
     """Return packets of which about half have the right length, in every order of good and bad."""
     generator = random.Random(f"packets {seed}")
-    lengths = [pixels, 1, pixels, 2 * pixels, pixels, pixels, pixels + 1, pixels + 3, max(1, pixels - 1), pixels]
+    lengths = [
+        pixels,
+        1,
+        pixels,
+        2 * pixels,
+        pixels,
+        pixels,
+        pixels + 1,
+        pixels + 3,
+        max(1, pixels - 1),
+        pixels,
+    ]
     lengths += [generator.choice((pixels, pixels, generator.randint(1, 3 * pixels))) for _ in range(30)]
     return [random_words(WIDTH, length, f"{seed} {i}") for i, length in enumerate(lengths)]
 
@@ -44,14 +60,22 @@ def verdicts(packets: Sequence[Packet], pixels: int) -> list[int]:
     return [int(len(packet) != pixels) for packet in packets]
 
 
-def add_guard(bench: Bench, pixels: int, name: str, kinds: Sequence[str], guard_pixels: int | None = None) -> None:
+def add_guard(
+    bench: Bench, pixels: int, name: str, kinds: Sequence[str], guard_pixels: int | None = None
+) -> None:
     packets = packets_for(pixels, f"guard_{pixels}")
     source = bench.source(f"{name}_in", WIDTH + 1, beats(packets), traffic(kinds[0], f"{name} in"))
     waits = guard_pixels is None
-    sink = bench.sink(f"{name}_out", WIDTH, len(packets) * pixels, traffic(kinds[1], f"{name} out"), required=waits)
-    verdict = bench.sink(f"{name}_verdict", 1, len(packets), traffic(kinds[2], f"{name} verdict"), required=waits)
+    sink = bench.sink(
+        f"{name}_out", WIDTH, len(packets) * pixels, traffic(kinds[1], f"{name} out"), required=waits
+    )
+    verdict = bench.sink(
+        f"{name}_verdict", 1, len(packets), traffic(kinds[2], f"{name} verdict"), required=waits
+    )
     bench.declarations.append(f"logic {name}_error;")
-    bench.declarations.append(f'always @(posedge clk) if (rst_n && {name}_error) $display("print error {name}");')
+    bench.declarations.append(
+        f'always @(posedge clk) if (rst_n && {name}_error) $display("print error {name}");'
+    )
     ports = f".valid_i({source}_valid), .ready_o({source}_ready), .data_i({source}_data[{WIDTH - 1}:0]), "
     ports += f".last_i({source}_data[{WIDTH}]), {outputs(sink)}, .verdict_valid_o({verdict}_valid), "
     ports += f".verdict_ready_i({verdict}_ready), .verdict_drop_o({verdict}_data), .error_o({name}_error)"
@@ -72,7 +96,9 @@ def test_guard_has_latency_zero_and_reports_each_bad_packet_once(log: Log, pixel
     packets, name = packets_for(pixels, f"guard_{pixels}"), f"guard_{pixels}_full"
     taken = log.taken(f"{name}_in")
     assert log.taken(f"{name}_out")[:pixels] == taken[:pixels] == list(range(taken[0], taken[0] + pixels))
-    assert taken[-1] - taken[0] + 1 == len(beats(packets)) + sum(pixels - min(pixels, len(p)) for p in packets)
+    assert taken[-1] - taken[0] + 1 == len(beats(packets)) + sum(
+        pixels - min(pixels, len(p)) for p in packets
+    )
     errors = Counter(line for line in log.prints if line.startswith("error"))
     assert errors[f"error {name}"] == sum(verdicts(packets, pixels)) > 0
 
@@ -108,7 +134,9 @@ def add_filter(bench: Bench, name: str, kinds: Sequence[str], drops: Sequence[in
     ports = f".valid_i({source}_valid), .ready_o({source}_ready), .data_i({source}_data[{WIDTH - 1}:0]), "
     ports += f".last_i({source}_data[{WIDTH}]), {inputs(verdict).replace('.', '.verdict_').replace('data', 'drop', 1)}, "
     ports += f".valid_o({sink}_valid), .ready_i({sink}_ready), .data_o({sink}_data[{WIDTH - 1}:0]), "
-    bench.combinational("hsflow_frame_filter", name, {"Width": WIDTH}, f"{ports}.last_o({sink}_data[{WIDTH}])")
+    bench.combinational(
+        "hsflow_frame_filter", name, {"Width": WIDTH}, f"{ports}.last_o({sink}_data[{WIDTH}])"
+    )
 
 
 def kept_beats() -> list[int]:
@@ -161,14 +189,20 @@ def axi_ports(name: str, channel: str, payload: str, *, to_slave: bool) -> str:
     return f".{channel}valid_{come}({stream}_valid), .{channel}ready_{go}({stream}_ready), {payload}"
 
 
-def add_slave(bench: Bench, name: str, kinds: Sequence[str], *, writes: bool, reads: bool, fault: bool = False) -> None:
+def add_slave(
+    bench: Bench, name: str, kinds: Sequence[str], *, writes: bool, reads: bool, fault: bool = False
+) -> None:
     """Add a slave with registers; a direction that is not wanted gets no accesses."""
-    bench.source(f"{name}_aw", ADDRESS, addresses(f"{name}_aw"), traffic(kinds[0] if writes else "never", f"{name} aw"))
+    bench.source(
+        f"{name}_aw", ADDRESS, addresses(f"{name}_aw"), traffic(kinds[0] if writes else "never", f"{name} aw")
+    )
     w = bench.source(f"{name}_w", 36, random_words(36, ACCESSES, f"{name}_w"), traffic(kinds[1], f"{name} w"))
     if fault:
         w = bench.wire(f"{name}_wrong", 36)
         bench.fault(f"{name}_w", w, 36, 1)
-    bench.source(f"{name}_ar", ADDRESS, addresses(f"{name}_ar"), traffic(kinds[2] if reads else "never", f"{name} ar"))
+    bench.source(
+        f"{name}_ar", ADDRESS, addresses(f"{name}_ar"), traffic(kinds[2] if reads else "never", f"{name} ar")
+    )
     bench.sink(f"{name}_b", 2, ACCESSES, traffic(kinds[1], f"{name} b"), required=writes)
     bench.sink(f"{name}_r", 34, ACCESSES, traffic(kinds[0], f"{name} r"), required=reads)
     address, registers = f"[{ADDRESS - 1}:0]", ""
@@ -182,7 +216,9 @@ def add_slave(bench: Bench, name: str, kinds: Sequence[str], *, writes: bool, re
         f".wvalid_i({w}_valid), .wready_o({w}_ready), .wdata_i({w}_data[31:0]), .wstrb_i({w}_data[35:32])",
         axi_ports(name, "b", f".bresp_o({name}_b_data)", to_slave=False),
         axi_ports(name, "ar", f".araddr_i({name}_ar_data)", to_slave=True),
-        axi_ports(name, "r", f".rdata_o({name}_r_data[31:0]), .rresp_o({name}_r_data[33:32])", to_slave=False),
+        axi_ports(
+            name, "r", f".rdata_o({name}_r_data[31:0]), .rresp_o({name}_r_data[33:32])", to_slave=False
+        ),
     ]
     bench.instance("hsflow_axil_slave", name, {"AddressWidth": ADDRESS}, ", ".join([*channels, bus]))
     label = {"AddressWidth": ADDRESS, "Name": f'"{name}"'}
@@ -190,9 +226,20 @@ def add_slave(bench: Bench, name: str, kinds: Sequence[str], *, writes: bool, re
 
 
 _SLAVE_DRIVES = ("write", "write_address", "write_data", "write_strobe", "read", "read_address")
-_REGISTER_BUS = {"write": "", "write_ready": "", "write_address": "A", "write_data": "[31:0]", "write_strobe": "[3:0]"}
+_REGISTER_BUS = {
+    "write": "",
+    "write_ready": "",
+    "write_address": "A",
+    "write_data": "[31:0]",
+    "write_strobe": "[3:0]",
+}
 _REGISTER_BUS |= {"read": "", "read_address": "A", "read_valid": "", "read_data": "[31:0]", "error": ""}
-AXI_MODES = {"full": ("full",) * 3, "random": ("random",) * 3, "late_data": ("full", "bursty", "random"), "late_address": ("bursty", "full", "full")}
+AXI_MODES = {
+    "full": ("full",) * 3,
+    "random": ("random",) * 3,
+    "late_data": ("full", "bursty", "random"),
+    "late_address": ("bursty", "full", "full"),
+}
 
 
 def written(name: str) -> list[str]:
@@ -222,7 +269,9 @@ def test_slave_writes_in_order(log: Log, mode: str) -> None:
 @pytest.mark.parametrize("mode", AXI_MODES)
 def test_slave_reads_once_and_in_order(log: Log, mode: str) -> None:
     name = f"reads_{mode}"
-    assert accesses(log, "read", name) == [f"read {name} {address:02x}" for address in addresses(f"{name}_ar")]
+    assert accesses(log, "read", name) == [
+        f"read {name} {address:02x}" for address in addresses(f"{name}_ar")
+    ]
     assert log.words(f"{name}_r") == answers(name)
     assert f"{name}_r" not in log.violations
 

@@ -44,7 +44,9 @@ def signed(value: int, width: int) -> int:
 
 
 def add_queue(bench: Bench, name: str, module: str, depth: int, modes: tuple[str, str]) -> str:
-    source = bench.source(f"{name}_in", WIDTH, random_words(WIDTH, COUNT, name), traffic(modes[0], f"{name} in"))
+    source = bench.source(
+        f"{name}_in", WIDTH, random_words(WIDTH, COUNT, name), traffic(modes[0], f"{name} in")
+    )
     stalled = modes[1] == "never"
     sink = bench.sink(f"{name}_out", WIDTH, COUNT, traffic(modes[1], f"{name} out"), required=not stalled)
     parameters: dict[str, object] = {"Width": WIDTH}
@@ -105,7 +107,9 @@ def add_fork(bench: Bench, mode: str, modes: tuple[str, str]) -> None:
     name = f"fork_{mode}"
     source = bench.source(f"{name}_in", WIDTH, random_words(WIDTH, COUNT, name), traffic("full", name))
     sinks = [
-        bench.sink(f"{name}_out{i}", WIDTH, COUNT, traffic(kind, f"{name} {i}"), required="never" not in modes)
+        bench.sink(
+            f"{name}_out{i}", WIDTH, COUNT, traffic(kind, f"{name} {i}"), required="never" not in modes
+        )
         for i, kind in enumerate(modes)
     ]
     bench.declarations.append(f"assign {sinks[1]}_data = {sinks[0]}_data;")
@@ -118,10 +122,14 @@ def add_join(bench: Bench, mode: str, modes: tuple[str, str, str]) -> None:
     name = f"join_{mode}"
     widths = (5, 11)
     sources = [
-        bench.source(f"{name}_in{i}", width, random_words(width, COUNT, f"{name}{i}"), traffic(modes[i], f"{name}{i}"))
+        bench.source(
+            f"{name}_in{i}", width, random_words(width, COUNT, f"{name}{i}"), traffic(modes[i], f"{name}{i}")
+        )
         for i, width in enumerate(widths)
     ]
-    sink = bench.sink(f"{name}_out", sum(widths), COUNT, traffic(modes[2], name), required=modes[2] != "never")
+    sink = bench.sink(
+        f"{name}_out", sum(widths), COUNT, traffic(modes[2], name), required=modes[2] != "never"
+    )
     ports = f"{inputs(sources[0], '0')}, {inputs(sources[1], '1')}, {outputs(sink)}"
     bench.combinational("hsflow_stream_join", name, {"Width0": widths[0], "Width1": widths[1]}, ports)
 
@@ -201,7 +209,11 @@ def add_sum(bench: Bench, case: Sum, name: str, modes: tuple[str, str], is_signe
     width = case.channels * case.in_width
     source = bench.source(f"{name}_in", width, case.inputs(), traffic(modes[0], f"{name} in"))
     sink = bench.sink(f"{name}_out", case.channels * case.out_width, 12, traffic(modes[1], f"{name} out"))
-    parameters: dict[str, object] = {"Channels": case.channels, "InWidth": case.in_width, "Signed": int(is_signed)}
+    parameters: dict[str, object] = {
+        "Channels": case.channels,
+        "InWidth": case.in_width,
+        "Signed": int(is_signed),
+    }
     parameters |= {"Pixels": case.pixels, "OutWidth": case.out_width}
     bench.instance("hsflow_accumulate", name, parameters, f"{inputs(source)}, {outputs(sink)}")
 
@@ -225,7 +237,9 @@ def test_sums_are_exact(log: Log, case: Sum, mode: str) -> None:
 def test_sums_have_latency_one_and_no_gaps(log: Log, case: Sum) -> None:
     taken = log.taken(f"{case.name}_full_in")
     assert taken == list(range(taken[0], taken[0] + 12 * case.pixels))
-    assert log.taken(f"{case.name}_full_out") == [cycle + 1 for cycle in taken[case.pixels - 1 :: case.pixels]]
+    assert log.taken(f"{case.name}_full_out") == [
+        cycle + 1 for cycle in taken[case.pixels - 1 :: case.pixels]
+    ]
 
 
 def test_twin_a_wrong_signedness_is_caught(log: Log) -> None:
@@ -250,7 +264,13 @@ class Requantizer:
 
     def inputs(self) -> list[int]:
         top = 1 << (self.in_width - 1)
-        corners = [-top, top - 1, 0, -1, *(b * (1 << max(self.shift, 0)) - self.bias for b in (self.low, self.high))]
+        corners = [
+            -top,
+            top - 1,
+            0,
+            -1,
+            *(b * (1 << max(self.shift, 0)) - self.bias for b in (self.low, self.high)),
+        ]
         near = [value + step for value in corners for step in (-1, 0, 1)]
         spread = [signed(word, self.in_width) >> (i % self.in_width) for i, word in enumerate(self.noise())]
         return [value & ((1 << self.in_width) - 1) for value in [*near, *spread] if -top <= value < top]
@@ -283,7 +303,9 @@ def random_requantizers(count: int, seed: int = 7) -> list[Requantizer]:
         low, high = (-(1 << (bits - 1)), (1 << (bits - 1)) - 1) if is_signed else (0, (1 << bits) - 1)
         bias = signed(generator.getrandbits(62), 62) >> generator.randint(0, 61)
         shift = generator.randint(-4, in_width)
-        cases.append(Requantizer(f"requantize_{index}", in_width, bias, shift, low, high, bits, index % 3 == 0))
+        cases.append(
+            Requantizer(f"requantize_{index}", in_width, bias, shift, low, high, bits, index % 3 == 0)
+        )
     return cases
 
 
@@ -314,7 +336,13 @@ def add_requantizers(bench: Bench) -> None:
     for case in REQUANTIZERS:
         add_requantizer(bench, case, case.name, case.parameters())
     first = REQUANTIZERS[0]
-    wrong = {"round": {"Bias": "64'sd0"}, "high": {"High": 254}, "low": {"Low": -1}, "sign": {"Negate": 1}, "shift": {"Shift": 5}}
+    wrong: dict[str, dict[str, object]] = {
+        "round": {"Bias": "64'sd0"},
+        "high": {"High": 254},
+        "low": {"Low": -1},
+        "sign": {"Negate": 1},
+        "shift": {"Shift": 5},
+    }
     for key, change in wrong.items():
         add_requantizer(bench, first, f"requantize_fault_{key}", first.parameters() | change)
 

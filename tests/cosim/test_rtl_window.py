@@ -63,7 +63,9 @@ class Shape:
         return values | {"PadValue": f"{self.pixel_width}'h{self.pad_value:x}"}
 
 
-def same(name: str, size: tuple[int, int], kernel: int = 3, stride: int = 1, dilation: int = 1, **more: int) -> Shape:
+def same(
+    name: str, size: tuple[int, int], kernel: int = 3, stride: int = 1, dilation: int = 1, **more: int
+) -> Shape:
     """Return a square kernel with the padding (kernel - 1) * dilation / 2 on all sides."""
     pad = ((kernel - 1) * dilation // 2,) * 2
     return Shape(name, size, (kernel,) * 2, (stride,) * 2, (dilation,) * 2, pad, pad, **more)
@@ -99,24 +101,34 @@ DIRECTED = [
 ]
 
 
+def random_pair(generator: random.Random, low: int, *high: int) -> tuple[int, int]:
+    return generator.randint(low, high[0]), generator.randint(low, high[1])
+
+
 def random_shapes(count: int, seed: int = 20) -> list[Shape]:
     """Return reproducible legal shapes."""
     generator = random.Random(seed)
     shapes: list[Shape] = []
     while len(shapes) < count:
-        pairs = [tuple(generator.randint(1, top) for _ in range(2)) for top in (9, 4, 4, 2)]
-        extents = [(k - 1) * d + 1 for k, d in zip(pairs[1], pairs[3], strict=True)]
-        total = [generator.randint(0, extent - 1) for extent in extents]
-        before = tuple(generator.randint(0, pad) for pad in total)
-        after = tuple(pad - first for pad, first in zip(total, before, strict=True))
-        shape = Shape(f"random_{len(shapes)}", *pairs, before, after, pixel_width=generator.randint(1, 12))  # type: ignore[arg-type]
-        if all(n + pad >= extent for n, pad, extent in zip(shape.size, total, extents, strict=True)):
+        size, kernel, stride, dilation = (random_pair(generator, 1, top, top) for top in (9, 4, 4, 2))
+        extents = [(k - 1) * d + 1 for k, d in zip(kernel, dilation, strict=True)]
+        total = random_pair(generator, 0, *(extent - 1 for extent in extents))
+        before = random_pair(generator, 0, *total)
+        after = (total[0] - before[0], total[1] - before[1])
+        name, bits = f"random_{len(shapes)}", generator.randint(1, 12)
+        shape = Shape(name, size, kernel, stride, dilation, before, after, pixel_width=bits)
+        if all(n + pad >= extent for n, pad, extent in zip(size, total, extents, strict=True)):
             shapes.append(shape)
     return shapes
 
 
 SHAPES = DIRECTED + random_shapes(14)
-TRAFFIC = {"full": ("full", "full"), "random": ("random", "random"), "bursty": ("bursty", "full"), "slow": ("full", "bursty")}
+TRAFFIC = {
+    "full": ("full", "full"),
+    "random": ("random", "random"),
+    "bursty": ("bursty", "full"),
+    "slow": ("full", "bursty"),
+}
 
 
 def pixels_of(shape: Shape) -> list[int]:
@@ -150,7 +162,9 @@ def expected_cycles(shape: Shape) -> list[int]:
     return [image * interval + trigger + 1 for image in range(shape.images) for trigger in triggers]
 
 
-def add_window(bench: Bench, shape: Shape, name: str, kinds: tuple[str, str], fault: int | None = None) -> None:
+def add_window(
+    bench: Bench, shape: Shape, name: str, kinds: tuple[str, str], fault: int | None = None
+) -> None:
     """Add a source, a window and a sink; with `fault`, a wrong stage before the sink."""
     count = len(expected_windows(shape))
     source = bench.source(f"{name}_in", shape.pixel_width, pixels_of(shape), traffic(kinds[0], f"{name} in"))
@@ -197,7 +211,9 @@ def test_latency_and_initiation_interval_are_exact(log: Log, shape: Shape) -> No
     assert [cycle - start for cycle in log.shown(f"{shape.name}_full_out")] == expected_cycles(shape)
 
 
-@pytest.mark.parametrize("shape", [shape for shape in SHAPES if shape.pixels > 6], ids=lambda shape: shape.name)
+@pytest.mark.parametrize(
+    "shape", [shape for shape in SHAPES if shape.pixels > 6], ids=lambda shape: shape.name
+)
 def test_back_to_back_images_take_one_cycle_a_pixel(log: Log, shape: Shape) -> None:
     taken = log.taken(f"{shape.name}_full_in")
     assert taken == list(range(taken[0], taken[0] + shape.images * shape.pixels))
@@ -242,7 +258,9 @@ def test_lint_of_every_shape(shape: Shape) -> None:
     assert lint(SOURCES, "hsflow_window", parameters) == []
 
 
-@pytest.mark.parametrize("illegal", [{"PadTop": 2, "PadBottom": 1}, {"PadLeft": 3}, {"Height": 1, "PadTop": 0}])
+@pytest.mark.parametrize(
+    "illegal", [{"PadTop": 2, "PadBottom": 1}, {"PadLeft": 3}, {"Height": 1, "PadTop": 0}]
+)
 def test_illegal_shapes_are_refused(illegal: dict[str, int]) -> None:
     assert any("hsflow_window:" in line for line in lint(SOURCES, "hsflow_window", illegal))
 
