@@ -46,6 +46,7 @@ class LayerCost:
     kernel_latency: int
     register_bits: int
     line_buffer_bits: int
+    fifo_bits: int
     initiation_interval: int
 
 

@@ -92,7 +92,10 @@ class Stage(Protocol):
     kind: StageKind
     name: str
     version: str
-    options_model: type[StageOptions]
+
+    @property
+    def options_model(self) -> type[StageOptions]:
+        """Return the model that validates the options."""
 
     def run(self, value: Any, options: Any, context: StageContext) -> Any:
         """Return the stage's result."""

@@ -1,0 +1,135 @@
+# SPDX-License-Identifier: Apache-2.0
+"""RTL of one tile: an adder graph as wires, one line an adder, cut by pipeline registers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from hsflow.ir.addergraph import Adder
+from hsflow_harden.kernel import Operand, Tile
+
+
+def emit_tile(tile: Tile, operands: tuple[Operand, ...], title: str) -> str:
+    """Return the module of `tile`.
+
+    Its ports are `clk_i`, `enable_i`, `data_i` (the tile's operands packed in order, the first one lowest) and `data_o`
+    (the values of the graph's outputs, each as wide as its interval; shifts and signs are left to the requantizers).
+    """
+    return "\n".join(_TileWriter(tile, operands).lines(title)) + "\n"
+
+
+def output_slices(tile: Tile) -> list[tuple[int, int]]:
+    """Return (lowest bit, width) of each output in `data_o`; width 0 for an output without a value."""
+    slices, offset = [], 0
+    for output in tile.pipeline.graph.outputs:
+        width = 0 if output.value is None else tile.pipeline.graph.intervals[output.value].width
+        slices.append((offset, width))
+        offset += width
+    return slices
+
+
+def output_width(tile: Tile) -> int:
+    """Return the width of `data_o`."""
+    return sum(width for _, width in output_slices(tile))
+
+
+class _TileWriter:
+    """Write a tile line by line: operands, then stage after stage its adders and its registers."""
+
+    def __init__(self, tile: Tile, operands: tuple[Operand, ...]) -> None:
+        self.tile = tile
+        self.operands = [operands[index] for index in tile.operands]
+        self.pipeline = tile.pipeline
+        self.graph = tile.pipeline.graph
+
+    def lines(self, title: str) -> Iterator[str]:
+        """Yield the module's lines."""
+        yield from self._head(title)
+        yield from self._inputs()
+        for stage in range(self.pipeline.stages):
+            yield from self._adders(stage)
+            yield from self._registers(stage)
+        yield from self._outputs()
+        yield "endmodule"
+
+    def _head(self, title: str) -> Iterator[str]:
+        graph = self.graph
+        yield "// SPDX-License-Identifier: Apache-2.0"
+        yield "//"
+        yield f"// {title}: {len(graph.outputs)} sums of {len(graph.inputs)} operands,"
+        yield f"// {len(graph.adders)} adders, depth {graph.depth}, {self.pipeline.stages} pipeline stages."
+        yield f"module {self.tile.module} ("
+        if self.pipeline.stages:
+            yield "  input  logic clk_i,"
+            yield "  input  logic enable_i,"
+        yield f"  input  logic [{sum(operand.width for operand in self.operands) - 1}:0] data_i,"
+        yield f"  output logic [{output_width(self.tile) - 1}:0] data_o"
+        yield ");"
+        yield ""
+
+    def _inputs(self) -> Iterator[str]:
+        offset = 0
+        for number, operand in enumerate(self.operands):
+            # The range may need fewer bits than the format stores.
+            width = min(operand.width, operand.interval.width)
+            yield f"  wire {_range(width, operand.signed)}x{number} = data_i[{offset}+:{width}];"
+            if width < operand.width:
+                spare = f"{offset + width}+:{operand.width - width}"
+                yield f"  wire unused_x{number} = ^data_i[{spare}];"
+            offset += operand.width
+
+    def _adders(self, stage: int) -> Iterator[str]:
+        yield ""
+        yield f"  // Stage {stage}"
+        for number, adder in enumerate(self.graph.adders, start=len(self.graph.inputs)):
+            if self.pipeline.stage(number) == stage:
+                interval = self.graph.intervals[number]
+                sum_ = self._sum(adder, interval.width, stage)
+                yield f"  wire {_range(interval.width, interval.signed)}{self._name(number)} = {sum_};"
+
+    def _sum(self, adder: Adder, width: int, stage: int) -> str:
+        left = self._term(adder.left, adder.left_shift, width, stage)
+        right = self._term(adder.right, adder.right_shift, width, stage)
+        return f"{left} {'-' if adder.subtract else '+'} {right}"
+
+    def _term(self, value: int, shift: int, width: int, stage: int) -> str:
+        extended = f"{width}'({self._at(value, stage)})"
+        return f"({extended} << {shift})" if shift else extended
+
+    def _registers(self, stage: int) -> Iterator[str]:
+        kept = [v for v, last in enumerate(self.pipeline.last_use) if self.pipeline.stage(v) <= stage < last]
+        yield ""
+        for value in kept:
+            yield f"  logic {self._value_range(value)}{self._at(value, stage + 1)};"
+        yield "  always_ff @(posedge clk_i) begin"
+        yield "    if (enable_i) begin"
+        for value in kept:
+            yield f"      {self._at(value, stage + 1)} <= {self._at(value, stage)};"
+        yield "    end"
+        yield "  end"
+
+    def _outputs(self) -> Iterator[str]:
+        yield ""
+        for output, (offset, width) in zip(self.graph.outputs, output_slices(self.tile), strict=True):
+            if output.value is not None:
+                yield f"  assign data_o[{offset}+:{width}] = {self._at(output.value, self.pipeline.stages)};"
+
+    def _name(self, value: int) -> str:
+        inputs = len(self.graph.inputs)
+        return f"x{value}" if value < inputs else f"sum{value - inputs}"
+
+    def _at(self, value: int, stage: int) -> str:
+        """Return the name of `value` as it is seen in `stage`: delayed by that many registers."""
+        delay = stage - self.pipeline.stage(value)
+        return f"{self._name(value)}_q{stage}" if delay else self._name(value)
+
+    def _value_range(self, value: int) -> str:
+        if value >= len(self.operands):
+            interval = self.graph.intervals[value]
+            return _range(interval.width, interval.signed)
+        operand = self.operands[value]
+        return _range(min(operand.width, operand.interval.width), operand.signed)
+
+
+def _range(width: int, signed: bool) -> str:
+    return f"{'signed ' if signed else ''}[{width - 1}:0] "

@@ -1,0 +1,38 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Names: from whatever a model calls its layers to Verilog identifiers, and back.
+
+A layer's name is untrusted text. It reaches RTL only as an identifier made here, or in a comment made by `comment`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterable, Mapping
+
+_LONGEST = 48
+_LONGEST_COMMENT = 80
+
+
+def identifiers(names: Iterable[str]) -> Mapping[str, str]:
+    """Map each name to an identifier of its own; the map has no two equal values, so it can be read backwards.
+
+    Identifiers consist of letters, digits and underscores, start with a letter, have at most 57 characters, and
+    differ even where case is ignored. They carry no protection against keywords: use them with a prefix or suffix.
+    """
+    chosen: dict[str, str] = {}
+    taken: set[str] = set()
+    for name in names:
+        plain = re.sub(r"[^A-Za-z0-9_]", "_", name)
+        plain = plain if re.match(r"[A-Za-z]", plain) else f"l_{plain}"
+        if len(plain) > _LONGEST or plain.lower() in taken:
+            plain = f"{plain[:_LONGEST]}_{hashlib.sha256(name.encode()).hexdigest()[:8]}"
+        taken.add(plain.lower())
+        chosen[name] = plain
+    return chosen
+
+
+def comment(name: str) -> str:
+    """Return `name` as text that is safe behind `//`: printable ASCII in quotes, cut to 80 characters."""
+    escaped = name.encode("unicode_escape").decode("ascii")
+    return f"'{escaped}'" if len(escaped) <= _LONGEST_COMMENT else f"'{escaped[:_LONGEST_COMMENT]}'..."

@@ -1,0 +1,23 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Hook implementations of the hardener."""
+
+from __future__ import annotations
+
+from hsflow import hookimpl
+from hsflow.fixedpoint import IntArray, Interval
+from hsflow.ir.addergraph import AdderGraph
+from hsflow.stage import Stage
+from hsflow_harden.sharing import share
+from hsflow_harden.stage import HardenStage
+
+
+@hookimpl
+def hsflow_stages() -> list[Stage]:
+    """Offer the `stream` hardener."""
+    return [HardenStage()]
+
+
+@hookimpl(trylast=True)
+def hsflow_lower_layer(matrix: IntArray, inputs: tuple[Interval, ...], layer: str) -> AdderGraph:
+    """Lower any matrix by sharing common subexpressions; other plugins are asked first."""
+    return share(matrix, inputs)

@@ -1,0 +1,84 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The hardening stage: from an integer graph to the RTL of all its hardened layers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from pydantic import Field
+
+from hsflow.design import Design, DesignFile, LayerCost
+from hsflow.errors import PluginError
+from hsflow.fixedpoint import IntArray, Interval
+from hsflow.ir.addergraph import AdderGraph
+from hsflow.ir.graph import Graph
+from hsflow.ir.verify import verify
+from hsflow.stage import StageContext, StageKind, StageOptions
+from hsflow_harden.emit_layer import emit_layer
+from hsflow_harden.emit_network import emit_network
+from hsflow_harden.structure import Structure, build_structure, layer_cost
+
+
+class HardenOptions(StageOptions):
+    """Hold the options of the `stream` hardener."""
+
+    adder_levels_per_stage: int = Field(
+        2, ge=1, le=64, description="adder levels between two pipeline registers"
+    )
+
+
+class HardenStage:
+    """Turn every layer but the classifier into adders and wires that take one pixel a cycle."""
+
+    kind = StageKind.HARDEN
+    name = "stream"
+    version = "1"
+    options_model = HardenOptions
+
+    def run(self, value: Graph, options: HardenOptions, context: StageContext) -> Design:
+        """Return the hardened design of a graph, with the metrics of its hardware."""
+
+        def lower(matrix: IntArray, inputs: tuple[Interval, ...], layer: str) -> AdderGraph:
+            graph = context.hooks.hsflow_lower_layer(matrix=matrix, inputs=inputs, layer=layer)
+            if not isinstance(graph, AdderGraph):
+                raise PluginError(
+                    "no plugin lowered a layer", where=layer, got=graph, expected="an AdderGraph"
+                )
+            return graph
+
+        structure = build_structure(
+            verify(value),
+            lower,
+            options.adder_levels_per_stage,
+            lambda layers: context.track(layers, "harden"),
+        )
+        design = emit_design(structure)
+        _record(design, context)
+        return design
+
+
+def emit_design(structure: Structure) -> Design:
+    """Return the design with all RTL of the hardened network."""
+    costs = tuple(layer_cost(layer) for layer in structure.layers)
+    files = tuple(_files(structure, costs))
+    return Design(
+        structure.name, structure.graph, files, costs, structure.latency, structure.initiation_interval
+    )
+
+
+def _files(structure: Structure, costs: tuple[LayerCost, ...]) -> Iterator[DesignFile]:
+    for layer, cost in zip(structure.layers, costs, strict=True):
+        yield from emit_layer(layer, cost)
+    yield emit_network(structure)
+
+
+def _record(design: Design, context: StageContext) -> None:
+    def total(field: str) -> int:
+        return sum(int(getattr(cost, field)) for cost in design.layers)
+
+    context.record("adders_before_sharing", total("adders_before_sharing"), unit="adders")
+    context.record("adders", total("adders"), unit="adders", better="lower")
+    context.record("full_adder_bits", total("full_adder_bits"), unit="bits", better="lower")
+    context.record("register_bits", total("register_bits"), unit="bits", better="lower")
+    context.record("line_buffer_bits", total("line_buffer_bits"), unit="bits", better="lower")
+    context.record("fifo_bits", total("fifo_bits"), unit="bits", better="lower")

@@ -1,0 +1,77 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Simulate hardened networks, many in one testbench, and compare every pixel and cycle with the models."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from hsflow_harden.emit_layer import pixel_width
+from hsflow_harden.emit_network import network_module
+from hsflow_harden.sharing import share
+from hsflow_harden.stage import emit_design
+from hsflow_harden.structure import build_structure
+from simulator import CORES
+from stream_bench import Bench, Log, inputs, outputs, traffic
+
+from hsflow.design import Design
+from hsflow.ir.graph import FeatureMap, Graph
+from hsflow.ir.interp import interpret
+
+LIBRARY = [
+    path for core in ("stream", "window", "requantize", "pool") for path in sorted((CORES / core / "rtl").glob("*.sv"))
+]
+
+
+def harden(graph: Graph, levels: int = 2) -> Design:
+    """Harden `graph` with hsflow's own optimizer."""
+    return emit_design(build_structure(graph, lambda matrix, ranges, name: share(matrix, ranges), levels))
+
+
+def words(values: np.ndarray, feature_map: FeatureMap) -> list[int]:
+    """Return (n, channels, height, width) integers as stream words, pixel by pixel."""
+    width = feature_map.format.width
+    pixels = (values.transpose(0, 2, 3, 1).reshape(-1, feature_map.shape.channels) & ((1 << width) - 1)).tolist()
+    return [sum(value << (width * channel) for channel, value in enumerate(pixel)) for pixel in pixels]
+
+
+@dataclass(frozen=True)
+class Case:
+    """One network to simulate with some images; `ends` names the traffic at both ends."""
+
+    graph: Graph
+    images: np.ndarray
+    levels: int = 2
+    ends: tuple[str, str] = ("full", "full")
+
+    @property
+    def expected(self) -> list[int]:
+        """Return the words that the interpreter says."""
+        return words(interpret(self.graph, self.images), self.graph.output)
+
+
+def simulate(cases: Sequence[Case], workdir: Path, edits: dict[str, str] | None = None) -> tuple[Log, list[Design]]:
+    """Simulate all cases together; `edits` replaces text in the generated RTL. Streams are `in0`, `out0`, ..."""
+    bench = Bench()
+    sources = list(LIBRARY)
+    designs = []
+    for number, case in enumerate(cases):
+        design = harden(case.graph, case.levels)
+        designs.append(design)
+        for file in design.files:
+            path = workdir / file.path
+            path.parent.mkdir(parents=True, exist_ok=True)
+            text = file.text
+            for old, new in (edits or {}).items():
+                text = text.replace(old, new)
+            path.write_text(text, encoding="utf-8")
+            sources.append(path)
+        pixels, expected = words(case.images, case.graph.input), case.expected
+        patterns = [traffic(kind, f"{case.graph.name} {end}") for end, kind in enumerate(case.ends)]
+        bench.source(f"in{number}", pixel_width(case.graph.input), pixels, patterns[0])
+        bench.sink(f"out{number}", pixel_width(case.graph.output), len(expected), patterns[1])
+        ports = f"{inputs(f'in{number}')}, {outputs(f'out{number}')}"
+        bench.instance(network_module(case.graph.name), f"dut{number}", {}, ports)
+    return bench.simulate(sources, workdir), designs
