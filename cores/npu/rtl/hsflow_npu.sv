@@ -1,20 +1,27 @@
 // SPDX-License-Identifier: Apache-2.0
-// hsflow_npu: the last dense layer, on a small array of multipliers whose weights are written at any time.
 //
-// An image is `Tokens` vectors of `Channels` activations; feature t * Channels + c is channel c of vector t.
-// In each cycle of a computation FeatureLanes features are multiplied by the signed 8-bit weights of
-// ClassLanes classes and accumulated exactly. Each image leaves as one packet of Classes beats:
-// `data_o` is the signed 32-bit logit, in class order; `user_o` is the argmax (lowest index among
-// equals) in the last beat and 0 before it; `last_o` marks the last beat.
+// hsflow_npu: the last dense layer, on an array of multipliers whose weights are written at any
+// time.
 //
-// With T = ceil(Classes / ClassLanes) tiles and G = ceil(Features / FeatureLanes) groups
-//   initiation interval   max(Tokens, T * G, (T-1) * max(G, ClassLanes) + max(G, classes of the last tile))
-//   first logit           G + ceil(log4(FeatureLanes)) + 6 cycles after the transfer of the last vector
-// Registers and the memory map: hsflow_npu_registers, hsflow_npu_decoder. Bases of the memories:
-//   BiasBase = max(4096, 4 * 2**clog2(Classes))
-//   WeightBase = max(2 * BiasBase, 4 * 2**clog2(ceil(ClassLanes * FeatureLanes / 4)) * 2**clog2(T * G))
-// Row t * G + g of the weight memory holds, in byte p * FeatureLanes + q, the weight of feature
-// g * FeatureLanes + q for class t * ClassLanes + p; bytes beyond the last feature or class must be 0.
+// Contract
+//   * An image is `Tokens` vectors of `Channels` activations, channel 0 in the low bits; feature
+//     t * Channels + c is channel c of vector t. The next image is taken while one computes.
+//   * Each image leaves as a packet of Classes beats, in class order: `data_o` is the signed 32-bit
+//     logit; `user_o` is the argmax (lowest index of equals) in the last beat and 0 before it;
+//     `last_o` marks the last beat.
+//   * With T = ceil(Classes / ClassLanes) tiles of classes, the last of L classes, and
+//     G = ceil(Tokens * Channels / FeatureLanes) groups of features:
+//       initiation interval  max(Tokens, (T - 1) * max(G, ClassLanes) + max(G, L))
+//       first logit          G + ceil(log4(FeatureLanes)) + 6 cycles after the last vector's
+//   * `valid_o` and the payload come from registers; `ready_o` depends on no input of the cycle.
+//   * Weights and biases are undefined until they are written; hsflow_npu_registers says when
+//     they can be, hsflow_npu_decoder where. The bases in bytes are
+//       BiasBase    max(4096, 4 * 2**clog2(Classes))
+//       WeightBase  max(2 * BiasBase, RowStride * 2**clog2(T * G)), with
+//       RowStride   4 * 2**clog2(ceil(ClassLanes * FeatureLanes / 4))
+//   * Row t * G + g of the weights holds in byte p * FeatureLanes + q the weight of feature
+//     g * FeatureLanes + q for class t * ClassLanes + p,
+//     or 0 where there is none.
 module hsflow_npu #(
   parameter int Tokens = 1,
   parameter int Channels = 16,
@@ -71,6 +78,22 @@ module hsflow_npu #(
   localparam int BiasBase = (BiasWindow > 4096) ? BiasWindow : 4096;
   localparam int WeightWindow = 4 << ($clog2(RowWords) + $clog2(Rows));
   localparam int WeightBase = (WeightWindow > 2 * BiasBase) ? WeightWindow : 2 * BiasBase;
+
+`ifndef __ICARUS__ // It has no elaboration tasks.
+  if (Tokens < 1 || Channels < 1 || Classes < 1 || ClassLanes < 1 || FeatureLanes < 1)
+  begin : g_illegal_size
+    $error("hsflow_npu: sizes and lanes must be at least 1");
+  end
+  if (Classes > 65536 || ClassLanes > Classes || FeatureLanes > Features) begin : g_illegal_lanes
+    $error("hsflow_npu: at most 65536 classes, no more lanes than classes or features");
+  end
+  if (ActivationWidth < 1 || ActivationWidth > 16) begin : g_illegal_activation
+    $error("hsflow_npu: activations must have 1 to 16 bits");
+  end
+  if (AddressWidth < $clog2(WeightBase) + 1 || AddressWidth > 32) begin : g_illegal_address
+    $error("hsflow_npu: AddressWidth must reach all of the memory map and be at most 32");
+  end
+`endif
 
   // Bus.
   logic                    bus_write;
@@ -240,7 +263,7 @@ module hsflow_npu #(
   assign weight_read_row = weight_bus_read ? weight_bus_row : array_row;
   assign bias_read_class = bias_bus_read ? bias_bus_class : drain_class;
 
-  for (genvar w = 0; w < RowWords; w++) begin : gen_weight
+  for (genvar w = 0; w < RowWords; w++) begin : g_weight
     localparam int Bytes = (RowBytes - 4 * w > 4) ? 4 : RowBytes - 4 * w;
 
     hsflow_npu_memory #(
@@ -256,7 +279,7 @@ module hsflow_npu #(
       .read_data_o(weight_row[32*w +: 8*Bytes])
     );
 
-    if (Bytes < 4) begin : gen_gap
+    if (Bytes < 4) begin : g_gap
       logic unused_strobe;
       assign weight_row[32*w + 8*Bytes +: 8*(4-Bytes)] = '0;
       assign unused_strobe = |weight_strobe[4*w + Bytes +: 4-Bytes];
@@ -276,7 +299,7 @@ module hsflow_npu #(
     .read_data_o(bias)
   );
 
-  for (genvar p = 0; p < ClassLanes; p++) begin : gen_lane
+  for (genvar p = 0; p < ClassLanes; p++) begin : g_lane
     hsflow_npu_lane #(
       .FeatureLanes(FeatureLanes),
       .ActivationWidth(ActivationWidth),

@@ -1,12 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-// Says what a byte address means: a register, a word of the bias memory, a word of the weight memory.
+// Says what a byte address means: a register, a bias, a word of the weight memory, or nothing.
 //
-//   [0x00, 0x40)                        registers
-//   [BiasBase, BiasBase + 4 * Classes)  bias of class n at BiasBase + 4 * n
-//   [WeightBase, ...)                   row r at WeightBase + r * stride, stride = 4 * 2**WordWidth;
-//                                       the word at 4 * w of a row holds its bytes 4 * w to 4 * w + 3
+//   below 0x40       registers
+//   from BiasBase    the bias of class n at BiasBase + 4 * n
+//   from WeightBase  row r at WeightBase + r * RowStride; at 4 * w its bytes from 4 * w on
 //
-// Both bases are powers of two. Every other address is nothing, also the gap after a row's last word.
+// RowStride is a power of two; the gap between a row's last word and the next row is nothing.
 module hsflow_npu_decoder #(
   parameter int Rows = 1,
   parameter int RowWords = 1,

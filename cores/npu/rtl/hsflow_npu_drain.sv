@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 // Sends one row of sums a class at a time: adds the bias, finds the argmax, ends the packet.
 //
-// A row of `ClassLanes` sums is loaded at once and shifted out while the array computes the next row. The
-// bias is added here, one adder for all classes, instead of starting each accumulator from it: arithmetic
-// modulo 2**32 makes both the same integer. `bias_i` must be the bias of class `bias_class_o` of the
-// cycle before.
+// A row of `ClassLanes` sums is loaded at once and shifted out while the array computes the next
+// row. The bias is added here, one adder for all classes, instead of starting each accumulator
+// from it: arithmetic modulo 2**32 makes both the same integer. `bias_i` must be the bias of
+// class `bias_class_o` of the cycle before.
 module hsflow_npu_drain #(
   parameter int Classes = 10,
   parameter int ClassLanes = 1,
@@ -58,9 +58,9 @@ module hsflow_npu_drain #(
   assign class_next = (class_q == LastClass) ? '0 : class_q + ClassWidth'(1);
   assign bias_class_o = move ? class_next : class_q;
 
-  if (ClassLanes > 1) begin : gen_shift
+  if (ClassLanes > 1) begin : g_shift
     assign row_shifted = {32'd0, row_q[32*ClassLanes-1:32]};
-  end else begin : gen_no_shift
+  end else begin : g_no_shift
     assign row_shifted = row_q;
   end
 

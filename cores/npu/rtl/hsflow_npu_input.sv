@@ -2,9 +2,10 @@
 // Double buffer of the input vectors: one image fills while the other feeds the multipliers.
 //
 // `take_i` moves a full image from the fill side to the active side in one cycle; the fill side
-// accepts the first vector of the next image in that same cycle. The active side shows `FeatureLanes`
-// features in its low bits and rotates by as many with each `rotate_i`, so that after `Groups` rotations
-// it is where it began, ready for the next tile of classes. Features past the last one are zero.
+// accepts the first vector of the next image in that same cycle. The active side shows
+// `FeatureLanes` features in its low bits and rotates by as many with each `rotate_i`, so that
+// after `Groups` rotations it is where it began, ready for the next tile of classes. Features
+// past the last one are zero.
 module hsflow_npu_input #(
   parameter int Tokens = 1,
   parameter int Channels = 8,
@@ -53,21 +54,21 @@ module hsflow_npu_input #(
     end
   end
 
-  for (genvar t = 0; t < Tokens; t++) begin : gen_token
+  for (genvar t = 0; t < Tokens; t++) begin : g_token
     always_ff @(posedge clk_i) begin
       if (transfer && token_q == CountWidth'(t)) fill_q[t*VectorBits +: VectorBits] <= data_i;
     end
   end
 
-  if (PaddedBits > ImageBits) begin : gen_padding
+  if (PaddedBits > ImageBits) begin : g_padding
     assign loaded = {{(PaddedBits - ImageBits){1'b0}}, fill_q};
-  end else begin : gen_no_padding
+  end else begin : g_no_padding
     assign loaded = fill_q;
   end
 
-  if (Groups > 1) begin : gen_rotate
+  if (Groups > 1) begin : g_rotate
     assign rotated = {active_q[StepBits-1:0], active_q[PaddedBits-1:StepBits]};
-  end else begin : gen_still
+  end else begin : g_still
     assign rotated = active_q;
   end
 

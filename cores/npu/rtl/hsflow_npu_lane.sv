@@ -21,7 +21,7 @@ module hsflow_npu_lane #(
   logic [FeatureLanes*ProductWidth-1:0] product_q;
   logic [31:0]                          addend;
 
-  for (genvar f = 0; f < FeatureLanes; f++) begin : gen_product
+  for (genvar f = 0; f < FeatureLanes; f++) begin : g_product
     logic                           sign;
     logic signed [ProductWidth-1:0] weight;
     logic signed [ProductWidth-1:0] activation;

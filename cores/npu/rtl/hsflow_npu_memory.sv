@@ -20,7 +20,7 @@ module hsflow_npu_memory #(
   logic [8*Bytes-1:0] memory [0:Depth-1];
   logic [8*Bytes-1:0] read_data_q;
 
-  for (genvar b = 0; b < Bytes; b++) begin : gen_byte
+  for (genvar b = 0; b < Bytes; b++) begin : g_byte
     always_ff @(posedge clk_i) begin
       if (write_strobe_i[b]) memory[write_address_i][8*b +: 8] <= write_data_i[8*b +: 8];
     end

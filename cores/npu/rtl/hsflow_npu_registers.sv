@@ -7,15 +7,15 @@
 //   0x0C STATUS    bit 0 idle: nothing received that has not left as a result
 //                  bit 1 holding: hold is set and no image is using the memories
 //                  bit 2 write while busy: sticky, write 1 to clear
-//   0x10 IMAGES    images started since reset, modulo 2**32; while holding, exactly the images whose
-//                  every logit comes from the weights up to now
+//   0x10 IMAGES    images started since reset, modulo 2**32; while holding, exactly the images
+//                  whose every logit comes from the weights up to now
 //   0x14 FEATURES  features of an image
 //   0x18 CLASSES   classes
 //   0x1C LANES     class lanes | feature lanes << 16
 //
-// The memories can be reached while holding or idle. At any other time a write changes nothing, sets the
-// sticky bit and answers an error, and a read answers an error. So do accesses to addresses that are
-// nothing, and writes to registers that cannot be written.
+// The memories can be reached while holding or idle. At any other time a write changes nothing,
+// sets the sticky bit and answers an error, and a read answers an error. So do accesses to
+// addresses that are nothing, and writes to registers that cannot be written.
 module hsflow_npu_registers #(
   parameter int Features = 1,
   parameter int Classes = 1,
@@ -149,7 +149,7 @@ module hsflow_npu_registers #(
   assign memory_data_o = write_data_i;
   assign bias_strobe_o = (write_i && write_is_bias && open) ? write_strobe_i : 4'd0;
 
-  for (genvar w = 0; w < RowWords; w++) begin : gen_strobe
+  for (genvar w = 0; w < RowWords; w++) begin : g_strobe
     assign weight_strobe_o[4*w +: 4] =
         (write_i && write_is_weight && open && write_word == WordWidth'(w)) ? write_strobe_i : 4'd0;
   end
@@ -197,7 +197,8 @@ module hsflow_npu_registers #(
 
   always_ff @(posedge clk_i) begin
     if (read_i) begin
-      read_error_q       <= !((read_is_register && register_exists) || weight_read_o || bias_read_o);
+      read_error_q       <= !((read_is_register && register_exists)
+                             || weight_read_o || bias_read_o);
       read_from_bias_q   <= bias_read_o;
       read_from_weight_q <= weight_read_o;
       read_word_q        <= read_word;

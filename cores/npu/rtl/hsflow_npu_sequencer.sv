@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Walks the rows of the weight memory: for each tile of classes, each group of features.
 //
-// A row is issued in each cycle in which the array advances. The first row of an image waits for a full
-// input buffer and for `hold_i` to be low; from then on the image runs to its end.
+// A row is issued in each cycle in which the array advances. The first row of an image waits for
+// a full input buffer and for `hold_i` to be low; from then on the image runs to its end.
 module hsflow_npu_sequencer #(
   parameter int Tiles = 1,
   parameter int Groups = 1,
