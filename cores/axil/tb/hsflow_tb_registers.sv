@@ -61,12 +61,10 @@ module hsflow_tb_registers #(
   end
 
   always @(posedge clk_i) begin
-    if (rst_ni) begin
-      if (write_i && write_ready_o) begin
-        $display("print write %0s %h %h %h", Name, write_address_i, write_data_i, write_strobe_i);
-      end
-      if (read_i) $display("print read %0s %h", Name, read_address_i);
+    if (write_i && write_ready_o) begin
+      $display("print write %0s %h %h %h", Name, write_address_i, write_data_i, write_strobe_i);
     end
+    if (read_i) $display("print read %0s %h", Name, read_address_i);
   end
 
 endmodule
