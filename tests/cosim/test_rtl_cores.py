@@ -13,7 +13,7 @@ from hsflow.errors import ToolError
 
 # Core, and one wrong line each, which the core's own testbench must find.
 FAULTS = {
-    "stream": ("hsflow_stream_fork", "done0_q <= done0 & ~done1;", "done0_q <= 1'b0;"),
+    "stream": ("hsflow_stream_fork", "done1_q <= done1 & ~done0;", "done1_q <= 1'b0;"),
     "window": ("hsflow_window", "Limit  = Width - c * DilationWidth;", "Limit  = Width;"),
     "requantize": ("hsflow_requantize", "sum >>> RightShift", "sum >> RightShift"),
     "axil": ("hsflow_axil_slave", "bresp_o <= {error_i, 1'b0};", "bresp_o <= 2'b00;"),
