@@ -17,7 +17,10 @@ from simulator import CORES, choose_simulator, lint, run
 from stream_bench import Bench, Log, inputs, outputs, read_log, traffic
 
 NPU = sorted((CORES / "npu" / "rtl").glob("*.sv")) + sorted((CORES / "npu" / "tb").glob("*.sv"))
-LIBRARY = [CORES / "axil" / "rtl" / "hsflow_axil_slave.sv", CORES / "stream" / "rtl" / "hsflow_stream_register.sv"]
+LIBRARY = [
+    CORES / "axil" / "rtl" / "hsflow_axil_slave.sv",
+    CORES / "stream" / "rtl" / "hsflow_stream_register.sv",
+]
 WRITE, READ, POLL, OPEN, BEATS = range(1, 6)
 OKAY, SLVERR = 0, 2
 IDLE, HOLDING, BUSY_WRITE = 1, 2, 4
@@ -71,7 +74,9 @@ class Case:
         """Return the words of the output stream when the first `switch` images use the first layer."""
         activations = self.activations()
         parts = ((activations[:switch], 0), (activations[switch:], 1))
-        return [beat for some, version in parts for image in some for beat in packet(image, self.layer(version))]
+        return [
+            beat for some, version in parts for image in some for beat in packet(image, self.layer(version))
+        ]
 
 
 def extreme_bias(weights: NDArray[np.int64], npu: NpuConfiguration) -> NDArray[np.int64]:
@@ -104,7 +109,12 @@ CASES = [
     Case("token_bound", NpuConfiguration(16, 1, 2, 2, 4)),
     Case("long", NpuConfiguration(1, 40, 6, 2, 1)),
 ]
-TRAFFIC = {"full": ("full", "full"), "random": ("random", "random"), "slow": ("full", "bursty"), "fed": ("bursty", "full")}
+TRAFFIC = {
+    "full": ("full", "full"),
+    "random": ("random", "random"),
+    "slow": ("full", "bursty"),
+    "fed": ("bursty", "full"),
+}
 BY_NAME = {case.name: case for case in CASES}
 
 
@@ -132,7 +142,9 @@ class Script:
         self.responses.append(("read", Register.STATUS, expected, OKAY))
 
     def text(self) -> str:
-        return "".join(f"{op:02x}{strobe:02x}{address:08x}{data:08x}\n" for op, strobe, address, data in self.commands)
+        return "".join(
+            f"{op:02x}{strobe:02x}{address:08x}{data:08x}\n" for op, strobe, address, data in self.commands
+        )
 
 
 def script_of(case: Case, kind: str) -> Script:
@@ -321,7 +333,8 @@ def test_everything_is_exact(log: Log, case: Case, kind: str) -> None:
 
 
 def test_results_survive_a_reset_at_any_moment(executable: Path) -> None:
-    for reset_at in (123, 1001, 1502):
+    # Icarus needs many seconds for each.
+    for reset_at in (1001,) if executable.suffix == ".vvp" else (123, 1001, 1502):
         log = read_log(run(executable, [f"+reset_at={reset_at}"]))
         wrong = {
             f"{case.name}_{kind}": found
@@ -356,18 +369,34 @@ class Mutant:
 
 
 MUTANTS = [
-    Mutant("argmax_of_last_equal", "ragged_classes", "$signed(logit_q) > $", "$signed(logit_q) >= $", "words"),
-    Mutant("argmax_unsigned", "ragged_classes", "$signed(logit_q) > $signed(best_q)", "logit_q > best_q", "words"),
-    Mutant("unsigned_weight", "one_class", "{ActivationWidth{weight_i[8*f+7]}}", "{ActivationWidth{1'b0}}", "words"),
+    Mutant(
+        "argmax_of_last_equal", "ragged_classes", "$signed(logit_q) > $", "$signed(logit_q) >= $", "words"
+    ),
+    Mutant(
+        "argmax_unsigned", "ragged_classes", "$signed(logit_q) > $signed(best_q)", "logit_q > best_q", "words"
+    ),
+    Mutant(
+        "unsigned_weight",
+        "one_class",
+        "{ActivationWidth{weight_i[8*f+7]}}",
+        "{ActivationWidth{1'b0}}",
+        "words",
+    ),
     Mutant("unsigned_activation", "tokens", "assign sign = ", "assign sign = 1'b0 && ", "words"),
     Mutant("stale_accumulator", "long", "(first_i ? 32'd0 : sum_o)", "sum_o", "words"),
     Mutant("late_sum", "ragged_features", ".Delay(2 + TreeStages)", ".Delay(3 + TreeStages)", "words"),
     Mutant("lost_term", "one_bit", "term[(4*n + 3)*NodeWidth +: NodeWidth]", "'0", "words"),
     Mutant("no_rotation", "ragged_classes", ".rotate_i(rotate)", ".rotate_i(1'b0)", "words"),
     Mutant("bias_of_next_class", "wide", "move ? class_next : class_q", "class_next", "words"),
-    Mutant("wrong_last", "drain_bound", "assign last_o = last", "assign last_o = !last", "words"),
-    Mutant("no_stall", "drain_bound", "assign advance = !row_done_q || load_ready", "assign advance = 1'b1", "words"),
-    Mutant("hold_ignored", "long", "(full_i && !hold_i)", "full_i", "answers"),
+    Mutant("wrong_last", "drain_bound", "last_o = last;", "last_o = !last;", "words"),
+    Mutant(
+        "no_stall",
+        "drain_bound",
+        "assign advance = !row_done_q || load_ready",
+        "assign advance = 1'b1",
+        "words",
+    ),
+    Mutant("hold_ignored", "long", "(full_i && !hold_i)", "full_i", "words"),
     Mutant("holding_too_early", "long", "holding = hold_q && quiet_i", "holding = hold_q", "words"),
     Mutant("busy_write", "long", "write_is_weight && open", "write_is_weight", "words"),
     Mutant("busy_bias_write", "long", "write_is_bias && open", "write_is_bias", "words"),
@@ -377,7 +406,9 @@ MUTANTS = [
     Mutant("image_counted_twice", "long", "images_q + 32'd1", "images_q + 32'd2", "words"),
     Mutant("bubble_before_image", "one_multiply", "!full_q || take_i", "!full_q", "interval"),
     Mutant("bubble_before_token", "token_bound", "!full_q || take_i", "!full_q", "interval"),
-    Mutant("bubble_between_rows", "drain_bound", "!row_valid_q || (move && row_ends)", "!row_valid_q", "interval"),
+    Mutant(
+        "bubble_between_rows", "drain_bound", "!row_valid_q || (move && row_ends)", "!row_valid_q", "interval"
+    ),
 ]
 
 
@@ -418,7 +449,10 @@ def test_twin_wrong_rtl_is_caught(mutant_log: Log, mutant: Mutant) -> None:
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 def test_lint_of_every_case(case: Case) -> None:
     sources = [*LIBRARY, *(path for path in NPU if path.parent.name == "rtl")]
-    assert lint(sources, "hsflow_npu", case.npu.rtl_parameters() | {"AddressWidth": case.npu.address_width}) == []
+    assert (
+        lint(sources, "hsflow_npu", case.npu.rtl_parameters() | {"AddressWidth": case.npu.address_width})
+        == []
+    )
 
 
 @pytest.mark.parametrize(
