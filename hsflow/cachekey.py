@@ -1,0 +1,131 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The cache key of a stage: everything that can change its result.
+
+That is the stage (kind, name, version), its options, the content of the files that they name, the flow's settings and
+data, the key of the stage before, and the code: the versions of hsflow, of the plugin's distribution and of the numeric
+libraries, with a digest of the source files, so that an edited plugin is not taken for the one that ran.
+"""
+
+from __future__ import annotations
+
+import inspect
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from hsflow import __version__
+from hsflow.artifact import canonical_json, digest, file_digest
+from hsflow.config import STAGES, Configuration, StageChoice
+from hsflow.plugins import RegisteredStage, distribution_version
+from hsflow.stage import FlowSettings, StageKind
+
+LIBRARIES = ("numpy", "scikit-learn", "torch")
+"""The libraries whose version can change a number."""
+
+_KERNEL_SOURCES = ("fixedpoint.py", "data.py", "design.py", "stage.py", "ir")
+
+
+@dataclass(frozen=True)
+class StageKey:
+    """Hold the cache key of a stage and the versions that went into it."""
+
+    key: str
+    versions: dict[str, str]
+
+
+def stage_keys(configuration: Configuration) -> dict[StageKind, StageKey]:
+    """Return the key of every stage of the flow; nothing is run or imported for it."""
+    keys: dict[StageKind, StageKey] = {}
+    before = ""
+    for kind in STAGES:
+        keys[kind] = _stage_key(configuration, configuration.stages[kind], before)
+        before = keys[kind].key
+    return keys
+
+
+def settings_for(kind: StageKind, settings: FlowSettings) -> FlowSettings:
+    """Return the settings that a stage sees: the clock only from `harden` on, so that it never costs a training."""
+    if STAGES.index(kind) >= STAGES.index(StageKind.HARDEN):
+        return settings
+    return settings.model_copy(update={"clock_mhz": FlowSettings.model_fields["clock_mhz"].default})
+
+
+def _stage_key(configuration: Configuration, choice: StageChoice, before: str) -> StageKey:
+    stage = choice.registered.stage
+    versions = _versions(choice.registered)
+    contents = {
+        "stage": [stage.kind, stage.name, stage.version],
+        "options": _options(choice),
+        "settings": settings_for(stage.kind, configuration.settings).model_dump(mode="json"),
+        "data": _data_digest(configuration),
+        "before": before,
+        "versions": versions,
+        "sources": [source_digest(Path(__file__).parent, _KERNEL_SOURCES), _stage_sources(stage)],
+        "fingerprint": _fingerprint(stage, choice.options),
+    }
+    return StageKey(digest(canonical_json(contents)), versions)
+
+
+def _versions(registered: RegisteredStage) -> dict[str, str]:
+    plugin = registered.plugin
+    libraries = {name: distribution_version(name) for name in LIBRARIES}
+    return {"hsflow": __version__, f"plugin {plugin.distribution}": plugin.version, **libraries}
+
+
+def _options(choice: StageChoice) -> Any:
+    """Return the options with each input file replaced by its content's digest and its suffix, not by its place."""
+    digests = {str(path): f"sha256:{file_digest(path)}{path.suffix}" for path in choice.input_files}
+    return _replaced(choice.options.model_dump(mode="json"), digests)
+
+
+def _replaced(value: Any, names: dict[str, str]) -> Any:
+    match value:
+        case str():
+            return names.get(value, value)
+        case list():
+            return [_replaced(entry, names) for entry in value]
+        case dict():
+            return {key: _replaced(entry, names) for key, entry in value.items()}
+    return value
+
+
+def _data_digest(configuration: Configuration) -> str | None:
+    return None if configuration.data_file is None else file_digest(configuration.data_file)
+
+
+def _fingerprint(stage: Any, options: Any) -> str | None:
+    """Return what a stage adds to its key: `fingerprint(options)`, if it reads what nobody else can know of."""
+    fingerprint = getattr(stage, "fingerprint", None)
+    return str(fingerprint(options)) if callable(fingerprint) else None
+
+
+def _stage_sources(stage: Any) -> str:
+    """Return a digest of the package, or of the module, that defines a stage."""
+    module = type(stage).__module__
+    top = sys.modules.get(module.partition(".")[0])
+    file = inspect.getsourcefile(top) if top is not None and getattr(top, "__file__", None) else None
+    if file is None:
+        return "no source"
+    path = Path(file)
+    return source_digest(path.parent) if path.name == "__init__.py" else file_digest(path)
+
+
+@cache
+def source_digest(folder: Path, names: tuple[str, ...] = (".",)) -> str:
+    """Return a digest of the files below `folder`, or of those `names` in it: their relative paths and contents."""
+    files = sorted({file for name in names for file in _source_files(folder / name)})
+    return digest(
+        canonical_json([[file.relative_to(folder).as_posix(), file_digest(file)] for file in files])
+    )
+
+
+def _source_files(path: Path) -> Iterator[Path]:
+    if path.is_file():
+        yield path
+        return
+    for file in path.rglob("*"):
+        if file.is_file() and "__pycache__" not in file.parts:
+            yield file
