@@ -1,0 +1,302 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Build, run and check the simulation that a FuseSoC target describes; the Edalize flow `hsflow` calls this.
+
+A work root has one lock, so that two runs in one checkout wait for each other. A build is finished when build.json
+holds the digest of all that went into it; whatever else is found there is deleted and built again, since make takes a
+partial output for a finished one.
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+import sys
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from filelock import FileLock, Timeout
+from pydantic import ValidationError
+
+from hsflow import metrics, results
+from hsflow.artifact import canonical_json, digest, file_digest
+from hsflow.durable import replace_file
+from hsflow.errors import ConfigurationError, HsflowError, ToolError
+from hsflow.launch import LOG_VARIABLE, resolve
+from hsflow.process import run
+
+LOCK = ".hsflow.lock"
+BUILD_STAMP = "build.json"
+BUILD_LOG = "build.log"
+SIMULATION_LOG = "simulate.log"
+LAUNCH_LOG = "launch.jsonl"
+DEFAULT_TIMEOUT_SECONDS = 3600
+_BUILD_ATTEMPTS = 3
+_SAFE_NAME = re.compile(r"[A-Za-z0-9_./+@=,][A-Za-z0-9_./+@=,-]*")
+_FILE_PLUSARGS = (
+    ("stimulus", results.STIMULUS),
+    ("npu", results.NPU_IMAGE),
+    ("npu2", results.NPU_IMAGE_SWITCHED),
+)
+
+
+class Simulator(Protocol):
+    """Be what differs between simulators."""
+
+    def leftovers(self, name: str, toplevel: str) -> Sequence[str]:
+        """Return the patterns of what a build writes."""
+
+    def program(self, name: str, toplevel: str) -> str:
+        """Return the file that a finished build leaves."""
+
+    def command(self, name: str, toplevel: str) -> list[str]:
+        """Return what starts the simulation."""
+
+    def inputs(self, name: str) -> str:
+        """Return the file that lists the compiler's arguments."""
+
+
+class _Verilator:
+    def leftovers(self, name: str, toplevel: str) -> Sequence[str]:
+        return (f"V{toplevel}*", "verilated*")
+
+    def program(self, name: str, toplevel: str) -> str:
+        return f"V{toplevel}"
+
+    def command(self, name: str, toplevel: str) -> list[str]:
+        return [f"./V{toplevel}"]
+
+    def inputs(self, name: str) -> str:
+        return f"{name}.vc"
+
+
+class _Icarus:
+    def leftovers(self, name: str, toplevel: str) -> Sequence[str]:
+        return (name,)
+
+    def program(self, name: str, toplevel: str) -> str:
+        return name
+
+    def command(self, name: str, toplevel: str) -> list[str]:
+        return ["vvp", "-n", name]
+
+    def inputs(self, name: str) -> str:
+        return f"{name}.scr"
+
+
+SIMULATORS: Mapping[str, Simulator] = {"verilator": _Verilator(), "icarus": _Icarus()}
+_COMPILERS = {"verilator": "verilator", "icarus": "iverilog"}
+
+
+@dataclass(frozen=True)
+class Simulation:
+    """Hold one work root and what Edalize was told about it.
+
+    `files` are the sources relative to the work root; `plusargs` are further ones for the testbench.
+    """
+
+    name: str
+    toplevel: str
+    work_root: Path
+    tool: str
+    files: tuple[str, ...]
+    conditions: results.Conditions
+    plusargs: tuple[str, ...] = ()
+    timeout: float = DEFAULT_TIMEOUT_SECONDS
+
+    @classmethod
+    def from_edam(
+        cls, edam: Mapping[str, Any], work_root: Path, flow_options: Mapping[str, Any]
+    ) -> Simulation:
+        """Return the simulation that an EDAM describes.
+
+        Raises:
+            ConfigurationError: for an unknown simulator, an ill-formed plusarg, or a name that make would misread.
+        """
+        conditions, plusargs = _split_plusargs(edam.get("parameters", {}))
+        return cls(
+            name=_safe(edam.get("name", "")),
+            toplevel=_safe(edam.get("toplevel", "")),
+            work_root=work_root,
+            tool=_known_tool(flow_options.get("tool")),
+            files=tuple(_sources(edam.get("files", ()))),
+            conditions=conditions,
+            plusargs=plusargs,
+            timeout=float(flow_options.get("simulation_timeout") or DEFAULT_TIMEOUT_SECONDS),
+        )
+
+    @contextmanager
+    def lock(self) -> Iterator[None]:
+        """Hold the work root for this process alone, waiting for another run to end."""
+        self.work_root.mkdir(parents=True, exist_ok=True)
+        guard = FileLock(self.work_root / LOCK)
+        try:
+            guard.acquire(timeout=0)
+        except Timeout:
+            _say(f"waiting for another run in {self.work_root}")
+            guard.acquire()
+        try:
+            yield
+        finally:
+            guard.release()
+
+    def build(self, command: tuple[str, Sequence[str]]) -> None:
+        """Compile, unless a finished build of the same inputs is there.
+
+        The inputs are looked at before and after: another run may have been copying them.
+
+        Raises:
+            ToolError: the compiler fails, or leaves no program.
+        """
+        with self.lock():
+            for _ in range(_BUILD_ATTEMPTS):
+                before = self._inputs()
+                if self._is_built(before):
+                    _say(f"{self.tool}: the simulation is up to date")
+                    return
+                failure = self._compile(command)
+                if self._inputs() == before:
+                    self._finish_build(before, failure)
+                    return
+        raise ToolError("the sources change while they are compiled", where=str(self.work_root))
+
+    def run(self) -> results.SimulationResult:
+        """Simulate, check every result, write metrics.json, and print the figures.
+
+        Raises:
+            MismatchError: something measured is not what was expected.
+            ToolError: the simulator fails or runs out of time.
+        """
+        with self.lock():
+            for stale in (results.RESULTS, results.METRICS):
+                (self.work_root / stale).unlink(missing_ok=True)
+            images = self.conditions.images or results.read_plan(self.work_root).images
+            _say(f"{self.tool}: simulating {images} images")
+            self._simulate(images)
+            result = results.check_simulation(self.work_root, self.conditions)
+        self._report(result)
+        return result
+
+    def _inputs(self) -> dict[str, tuple[str, int]]:
+        """Return each input's digest and time of change; a missing one has none."""
+        listed = (*self.files, SIMULATORS[self.tool].inputs(self.name), "Makefile")
+        return {file: _fingerprint(self.work_root / file) for file in listed}
+
+    def _key(self, inputs: Mapping[str, tuple[str, int]]) -> str:
+        compiler = resolve(_COMPILERS[self.tool]).location
+        location = Path(shutil.which(compiler) or compiler)
+        version = location.stat().st_mtime_ns if location.exists() else 0
+        contents = {file: content for file, (content, _) in inputs.items()}
+        return digest(canonical_json([contents, str(location), version]))
+
+    def _is_built(self, inputs: Mapping[str, tuple[str, int]]) -> bool:
+        stamp = self.work_root / BUILD_STAMP
+        program = self.work_root / SIMULATORS[self.tool].program(self.name, self.toplevel)
+        return program.is_file() and stamp.is_file() and stamp.read_text() == self._key(inputs)
+
+    def _compile(self, command: tuple[str, Sequence[str]]) -> ToolError | None:
+        (self.work_root / BUILD_STAMP).unlink(missing_ok=True)
+        for pattern in SIMULATORS[self.tool].leftovers(self.name, self.toplevel):
+            for path in sorted(self.work_root.glob(pattern)):
+                path.unlink()
+        _say(f"{self.tool}: building the simulation (log: {self.work_root / BUILD_LOG})")
+        environment = {LOG_VARIABLE: str((self.work_root / LAUNCH_LOG).resolve())}
+        program, arguments = command
+        try:
+            run(
+                [program, *arguments],
+                cwd=self.work_root,
+                env=environment,
+                log=self.work_root / BUILD_LOG,
+            )
+        except ToolError as error:
+            return error
+        return None
+
+    def _finish_build(self, inputs: Mapping[str, tuple[str, int]], failure: ToolError | None) -> None:
+        if failure is not None:
+            raise failure
+        program = self.work_root / SIMULATORS[self.tool].program(self.name, self.toplevel)
+        if not program.is_file():
+            raise ToolError("the build left no program", where=str(program), hint=f"see {BUILD_LOG}")
+        replace_file(self.work_root / BUILD_STAMP, self._key(inputs).encode())
+
+    def _simulate(self, images: int) -> None:
+        words = [f"+results={results.RESULTS}", f"+images={images}"]
+        values = self.conditions.model_dump(exclude={"images"})
+        words += [f"+{name}={value}" for name, value in values.items()]
+        words += [f"+{name}={file}" for name, file in _FILE_PLUSARGS if (self.work_root / file).is_file()]
+        started = time.monotonic()
+        run(
+            [*SIMULATORS[self.tool].command(self.name, self.toplevel), *words, *self.plusargs],
+            cwd=self.work_root,
+            timeout=self.timeout,
+            log=self.work_root / SIMULATION_LOG,
+        )
+        _say(f"{self.tool}: done in {time.monotonic() - started:.1f} s")
+
+    def _report(self, result: results.SimulationResult) -> None:
+        from rich.console import Console
+
+        path = self.work_root / results.METRICS
+        Console().print(metrics.render(metrics.from_json(path.read_bytes())))
+        timing = "latency and interval as computed" if self.conditions.exact_timing else "timing not compared"
+        _say(f"all {result.logits} results of {result.images} images are bit-exact; {timing}")
+
+
+def _sources(files: Iterable[Mapping[str, Any]]) -> Iterator[str]:
+    """Yield what is compiled; every name reaches a Makefile, data files' too."""
+    for entry in files:
+        name = _safe(entry["name"])
+        if entry.get("file_type", "user") != "user":
+            yield name
+
+
+def _split_plusargs(parameters: Mapping[str, Any]) -> tuple[results.Conditions, tuple[str, ...]]:
+    values = {
+        name: entry.get("default")
+        for name, entry in parameters.items()
+        if entry.get("paramtype") == "plusarg" and entry.get("default") is not None
+    }
+    known = {name: value for name, value in values.items() if name in results.Conditions.model_fields}
+    others = tuple(f"+{name}={value}" for name, value in values.items() if name not in known)
+    try:
+        return results.Conditions.model_validate(known), others
+    except ValidationError as error:
+        raise ConfigurationError("a plusarg of the simulation is ill-formed", got=error) from error
+
+
+def _known_tool(tool: object) -> str:
+    if isinstance(tool, str) and tool in SIMULATORS:
+        return tool
+    raise ConfigurationError(
+        "the simulator is unknown", where="flow_options, tool", got=tool, expected=" or ".join(SIMULATORS)
+    )
+
+
+def _safe(name: object) -> str:
+    """Return a name that neither make nor a shell can misread: they get it unquoted."""
+    if isinstance(name, str) and _SAFE_NAME.fullmatch(name):
+        return name
+    raise ConfigurationError(
+        "the name of a file or design cannot be given to make",
+        got=repr(name),
+        expected="letters, digits and _ . / + @ = , -",
+        hint="rename it, or move the checkout to a path without spaces",
+    )
+
+
+def _fingerprint(path: Path) -> tuple[str, int]:
+    try:
+        return file_digest(path), path.stat().st_ctime_ns
+    except FileNotFoundError:
+        return "", 0
+    except OSError as error:
+        raise HsflowError("a source cannot be read", where=str(path), got=error) from error
+
+
+def _say(message: str) -> None:
+    print(message, file=sys.stderr, flush=True)
