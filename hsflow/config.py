@@ -92,7 +92,7 @@ def read_configuration(path: Path, plugins: PluginManager) -> Configuration:
     except FileNotFoundError as error:
         hint = "make one with `hsflow new NAME`, or name another with --config"
         raise ConfigurationError("there is no such file", where=str(path), hint=hint) from error
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError, RecursionError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise ConfigurationError("the file is not TOML", where=str(path), got=error) from error
     return configure(tables, plugins, path.parent.resolve(), where=str(path))
 

@@ -103,16 +103,13 @@ def _file(name: str, clock_mhz: float) -> DesignFile:
     return DesignFile(f"rtl/{name}.sv", f"// {clock_mhz} MHz\nmodule {name};\nendmodule\n", FileRole.RTL)
 
 
-@dataclass
+@dataclass(eq=False)
 class ToyPlugin:
     """Offer the toy stages and watch them."""
 
     runs: Counter[StageKind] = field(default_factory=Counter)
     behaviour: dict[StageKind, Any] = field(default_factory=dict)
     seen: list[str] = field(default_factory=list)
-
-    def __hash__(self) -> int:
-        return id(self)
 
     @hookimpl
     def hsflow_stages(self) -> list[ToyStage]:
