@@ -52,10 +52,11 @@ class LayerCost:
 
 @dataclass(frozen=True)
 class NpuPlan:
-    """Hold the NPU's generated configuration: multipliers, memory bits and timing in cycles."""
+    """Hold the NPU's generated configuration: multipliers, address bits of its bus, memory bits, timing in cycles."""
 
     class_lanes: int
     feature_lanes: int
+    address_width: int
     memory_bits: int
     initiation_interval: int
     latency: int

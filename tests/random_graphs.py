@@ -25,7 +25,9 @@ class GraphBuilder:
 
     def __post_init__(self) -> None:
         self.rng = np.random.default_rng(self.seed)
-        source = FeatureMap(self.shape, TensorFormat.uniform(self.width, self.signed, self.width, self.shape.channels))
+        source = FeatureMap(
+            self.shape, TensorFormat.uniform(self.width, self.signed, self.width, self.shape.channels)
+        )
         self.maps = {"input": source}
         self.layers: list[GraphLayer] = []
         self.source = source
@@ -38,7 +40,10 @@ class GraphBuilder:
     def format(self, channels: int, width: int = 8, signed: bool = False, fraction: int = 4) -> TensorFormat:
         """Return a format with per-channel fractions near `fraction` and ranges that are sometimes cut."""
         whole = Interval.of_format(width, signed)
-        high = [whole.high if self.rng.random() < 0.6 else int(self.rng.integers(0, whole.high + 1)) for _ in range(channels)]
+        high = [
+            whole.high if self.rng.random() < 0.6 else int(self.rng.integers(0, whole.high + 1))
+            for _ in range(channels)
+        ]
         low = [min(whole.low, bound) for bound in high]
         fractions = tuple(int(f) for f in fraction + self.rng.integers(-1, 2, channels))
         return TensorFormat(width, signed, fractions, tuple(low), tuple(high))
@@ -66,7 +71,11 @@ class GraphBuilder:
         form = self._map(source).format
         whole = Interval.of_format(form.width, form.signed)
         padded = window.padding != Padding()
-        pads = self.rng.integers(whole.low, whole.high + 1, channels) if padded else np.zeros(channels, dtype=int)
+        pads = (
+            self.rng.integers(whole.low, whole.high + 1, channels)
+            if padded
+            else np.zeros(channels, dtype=int)
+        )
         layer = Conv(
             name=name or f"conv{len(self.layers)}",
             source=source,

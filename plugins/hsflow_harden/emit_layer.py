@@ -9,12 +9,12 @@ from dataclasses import dataclass
 from hsflow.design import DesignFile, FileRole, LayerCost
 from hsflow.fixedpoint import Interval
 from hsflow.ir.graph import Conv, FeatureMap, MaxPool
-from hsflow.ir.tensor import Shape, Window
+from hsflow.ir.tensor import Window
+from hsflow.templates import render
 from hsflow_harden.emit_tile import emit_tile, output_slices, output_width
 from hsflow_harden.kernel import Kernel, Requantizer, Tile, requantizer_output
 from hsflow_harden.names import comment
 from hsflow_harden.structure import StreamLayer
-from hsflow_harden.templates import render
 
 
 @dataclass(frozen=True)
@@ -52,6 +52,7 @@ def _layer_text(layer: StreamLayer, cost: LayerCost, title: str) -> str:
     source = layer.sources[0]
     window = layer.layer.window if layer.former == "window" and not _is_join(layer) else Window()  # type: ignore[union-attr]
     return render(
+        "hsflow_harden",
         "layer.sv.j2",
         title=title,
         module=layer.module,
@@ -179,8 +180,3 @@ def _constant(requantizer: Requantizer, width: int) -> str:
 def _literal(value: int) -> str:
     """Return a signed 64-bit literal."""
     return f"-64'sd{-value}" if value < 0 else f"64'sd{value}"
-
-
-def shape_text(shape: Shape) -> str:
-    """Return a shape for a comment."""
-    return str(shape)

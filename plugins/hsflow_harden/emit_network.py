@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 
 from hsflow.design import DesignFile, FileRole
 from hsflow.ir.network import INPUT_NAME
+from hsflow.templates import render
 from hsflow_harden.emit_layer import pixel_width
 from hsflow_harden.names import comment
 from hsflow_harden.structure import Structure
-from hsflow_harden.templates import render
 
 
 @dataclass
@@ -50,7 +50,7 @@ class _Wiring:
 
 def network_module(name: str) -> str:
     """Return the name of the module that holds all hardened layers."""
-    return f"{name}_network"
+    return f"{name}__network"
 
 
 def emit_network(structure: Structure) -> DesignFile:
@@ -66,6 +66,7 @@ def emit_network(structure: Structure) -> DesignFile:
     module = network_module(structure.name)
     output = graph.feature_maps[_last(structure)]
     text = render(
+        "hsflow_harden",
         "network.sv.j2",
         title=f"Network {comment(graph.name)}",
         module=module,
@@ -108,5 +109,13 @@ def _place(wiring: _Wiring, name: str, readers: dict[str, int]) -> None:
             wiring.fifo(stream, layer.fifo_depths[number], width, f"{layer.identifier}_fifo{number}")
         )
     output = wiring.stream(f"{layer.identifier}_out", pixel_width(layer.output))
-    wiring.items.append({"kind": "layer", "module": layer.module, "name": output, "sources": sources})
+    wiring.items.append(
+        {
+            "kind": "layer",
+            "module": layer.module,
+            "instance": layer.identifier,
+            "name": output,
+            "sources": sources,
+        }
+    )
     wiring.fan_out(name, output, pixel_width(layer.output), readers[name])

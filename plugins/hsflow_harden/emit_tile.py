@@ -56,7 +56,8 @@ class _TileWriter:
         graph = self.graph
         yield "// SPDX-License-Identifier: Apache-2.0"
         yield "//"
-        yield f"// {title}: {len(graph.outputs)} sums of {len(graph.inputs)} operands,"
+        yield f"// {title}"
+        yield f"// {len(graph.outputs)} sums of {len(graph.inputs)} operands,"
         yield f"// {len(graph.adders)} adders, depth {graph.depth}, {self.pipeline.stages} pipeline stages."
         yield f"module {self.tile.module} ("
         if self.pipeline.stages:

@@ -106,7 +106,7 @@ def build_kernel(
     graphs = [_lower(block, operands, layer.name, lower) for block in blocks]
     stages = max((stages_needed(graph, levels) for graph in graphs), default=0)
     tiles = tuple(
-        Tile(f"{module}_tile_{number}", block.operands, block.channels, Pipeline(graph, levels, stages))
+        Tile(f"{module}__tile{number}", block.operands, block.channels, Pipeline(graph, levels, stages))
         for number, (block, graph) in enumerate(zip(blocks, graphs, strict=True))
     )
     before = sum(adders_without_sharing(block.matrix) for block in blocks)

@@ -17,14 +17,15 @@ _LONGEST_COMMENT = 80
 def identifiers(names: Iterable[str]) -> Mapping[str, str]:
     """Map each name to an identifier of its own; the map has no two equal values, so it can be read backwards.
 
-    Identifiers consist of letters, digits and underscores, start with a letter, have at most 57 characters, and
-    differ even where case is ignored. They carry no protection against keywords: use them with a prefix or suffix.
+    Identifiers consist of letters, digits and single underscores, start with a letter, have at most 57 characters, and
+    differ even where case is ignored. A double underscore is thus free to separate an identifier from what is derived
+    of it (`stem__tile0`). They carry no protection against keywords: use them with a prefix or suffix.
     """
     chosen: dict[str, str] = {}
     taken: set[str] = set()
     for name in names:
-        plain = re.sub(r"[^A-Za-z0-9_]", "_", name)
-        plain = plain if re.match(r"[A-Za-z]", plain) else f"l_{plain}"
+        plain = re.sub(r"[^A-Za-z0-9]+", "_", name).strip("_")
+        plain = plain if re.match(r"[A-Za-z]", plain) else f"l_{plain}".rstrip("_")
         if len(plain) > _LONGEST or plain.lower() in taken:
             plain = f"{plain[:_LONGEST]}_{hashlib.sha256(name.encode()).hexdigest()[:8]}"
         taken.add(plain.lower())

@@ -21,7 +21,9 @@ from hsflow.ir.graph import FeatureMap, Graph
 from hsflow.ir.interp import interpret
 
 LIBRARY = [
-    path for core in ("stream", "window", "requantize", "pool") for path in sorted((CORES / core / "rtl").glob("*.sv"))
+    path
+    for core in ("stream", "window", "requantize", "pool")
+    for path in sorted((CORES / core / "rtl").glob("*.sv"))
 ]
 
 
@@ -33,7 +35,9 @@ def harden(graph: Graph, levels: int = 2) -> Design:
 def words(values: np.ndarray, feature_map: FeatureMap) -> list[int]:
     """Return (n, channels, height, width) integers as stream words, pixel by pixel."""
     width = feature_map.format.width
-    pixels = (values.transpose(0, 2, 3, 1).reshape(-1, feature_map.shape.channels) & ((1 << width) - 1)).tolist()
+    pixels = (
+        values.transpose(0, 2, 3, 1).reshape(-1, feature_map.shape.channels) & ((1 << width) - 1)
+    ).tolist()
     return [sum(value << (width * channel) for channel, value in enumerate(pixel)) for pixel in pixels]
 
 
@@ -52,7 +56,9 @@ class Case:
         return words(interpret(self.graph, self.images), self.graph.output)
 
 
-def simulate(cases: Sequence[Case], workdir: Path, edits: dict[str, str] | None = None) -> tuple[Log, list[Design]]:
+def simulate(
+    cases: Sequence[Case], workdir: Path, edits: dict[str, str] | None = None
+) -> tuple[Log, list[Design]]:
     """Simulate all cases together; `edits` replaces text in the generated RTL. Streams are `in0`, `out0`, ..."""
     bench = Bench()
     sources = list(LIBRARY)
