@@ -177,7 +177,8 @@ class Simulation:
             _say(f"{self.tool}: simulating {images} images")
             self._simulate(images)
             result = results.check_simulation(self.work_root, self.conditions)
-        self._report(result)
+            measured = metrics.from_json((self.work_root / results.METRICS).read_bytes())
+        _report(result, measured)
         return result
 
     def _inputs(self) -> dict[str, tuple[str, int]]:
@@ -238,13 +239,15 @@ class Simulation:
         )
         _say(f"{self.tool}: done in {time.monotonic() - started:.1f} s")
 
-    def _report(self, result: results.SimulationResult) -> None:
-        from rich.console import Console
 
-        path = self.work_root / results.METRICS
-        Console().print(metrics.render(metrics.from_json(path.read_bytes())))
-        timing = "latency and interval as computed" if self.conditions.exact_timing else "timing not compared"
-        _say(f"all {result.logits} results of {result.images} images are bit-exact; {timing}")
+def _report(result: results.SimulationResult, measured: metrics.Metrics) -> None:
+    from rich.console import Console
+
+    Console().print(metrics.render(measured))
+    exact = {"latency": result.latency, "initiation interval": result.initiation_interval}
+    timing = " and ".join(name for name, cycles in exact.items() if cycles is not None)
+    compared = f"; {timing} exactly as computed" if timing else ""
+    _say(f"all {result.logits} results of {result.images} images are bit-exact{compared}")
 
 
 def _sources(files: Iterable[Mapping[str, Any]]) -> Iterator[str]:

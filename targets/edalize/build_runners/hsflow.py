@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import os
 import shlex
 import sys
 import tempfile
@@ -36,4 +35,4 @@ class Hsflow(Make):  # type: ignore[misc]
             written = Path(folder) / "Makefile"
             text = written.read_text(encoding="utf-8")
             written.write_text(text + "\n.DELETE_ON_ERROR:\n", encoding="utf-8")
-            os.replace(written, root / "Makefile")
+            written.replace(root / "Makefile")

@@ -23,7 +23,10 @@ class Hsflow(Sim):  # type: ignore[misc]
 
     FLOW_OPTIONS: ClassVar[dict[str, Any]] = {
         **Sim.FLOW_OPTIONS,
-        "simulation_timeout": {"type": "int", "desc": "Seconds after which a simulation is killed (default 3600)"},
+        "simulation_timeout": {
+            "type": "int",
+            "desc": "Seconds after which a simulation is killed (default 3600)",
+        },
     }
 
     def extract_flow_options(self) -> dict[str, Any]:
