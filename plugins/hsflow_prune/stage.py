@@ -1,0 +1,123 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The prune stages: `magnitude` and `none`. torch is imported when fine-tuning asks for it."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from hsflow.errors import ModelError
+from hsflow.ir.network import Conv, Network
+from hsflow.stage import StageContext, StageKind, StageOptions
+from hsflow_prune.magnitude import prune, zero_fraction
+
+ACCURACY_PRUNED = "accuracy_pruned"
+ZERO_FRACTION = "zero_fraction"
+
+
+class MagnitudeOptions(StageOptions):
+    """Say how much to prune, what counts as one piece, and how to recover."""
+
+    sparsity: float = Field(
+        default=0.5, ge=0, lt=1, description="The share of the convolutions' weights that become zero."
+    )
+    granularity: Literal["unstructured", "channel"] = Field(
+        default="unstructured", description="Prune single weights, or the whole filters of output channels."
+    )
+    scope: Literal["global", "layer"] = Field(
+        default="layer", description="Compare weights over the whole network, or in each layer by itself."
+    )
+    schedule: Literal["one-shot", "gradual"] = Field(
+        default="gradual", description="Prune at once, or in steps with fine-tuning after each."
+    )
+    steps: int = Field(default=3, ge=1, description="The steps of the gradual schedule.")
+    epochs: int = Field(default=8, ge=0, description="Epochs of fine-tuning after each step; 0 is none.")
+    learning_rate: float = Field(default=1e-3, gt=0, description="The highest learning rate of fine-tuning.")
+    augmentation: float = Field(
+        default=1.0, ge=0, le=2, description="Strength of random distortions of the training images."
+    )
+    skip: tuple[str, ...] = Field(default=(), description="Names of layers that stay as they are.")
+
+
+class MagnitudePruner:
+    """Set the smallest weights to zero, and let the others recover."""
+
+    kind = StageKind.PRUNE
+    name = "magnitude"
+    version = "1"
+    options_model = MagnitudeOptions
+
+    def run(self, value: Network, options: MagnitudeOptions, context: StageContext) -> Network:
+        """Return the thinned network; record its accuracy and its share of zeros."""
+        _check_skipped(value, options.skip)
+        network = value
+        for step, sparsity in enumerate(sparsities(options)):
+            network = prune(network, sparsity, options.granularity, options.scope, options.skip)
+            network = _fine_tuned(network, value, options, context, step)
+        _record(network, context)
+        return network
+
+
+class NoPruner:
+    """Leave the network as it is."""
+
+    kind = StageKind.PRUNE
+    name = "none"
+    version = "1"
+    options_model = StageOptions
+
+    def run(self, value: Network, options: StageOptions, context: StageContext) -> Network:
+        """Return the network; record its accuracy and its share of zeros."""
+        _record(value, context)
+        return value
+
+
+def sparsities(options: MagnitudeOptions) -> tuple[float, ...]:
+    """Return the sparsity after each step; gradual steps shrink (Zhu and Gupta, "To prune, or not to prune", eq. 1)."""
+    steps = options.steps if options.schedule == "gradual" else 1
+    return tuple(options.sparsity * (1 - (1 - (step + 1) / steps) ** 3) for step in range(steps))
+
+
+def _fine_tuned(
+    network: Network, teacher: Network, options: MagnitudeOptions, context: StageContext, step: int
+) -> Network:
+    if options.epochs == 0 or options.sparsity == 0:
+        return network
+    from hsflow_torch.module import NetworkModule
+    from hsflow_torch.training import Recipe, fit
+
+    recipe = Recipe(
+        options.epochs, options.learning_rate, augmentation=options.augmentation, distillation=0.5
+    )
+    module, dataset = NetworkModule(network), context.dataset
+    fit(
+        module,
+        dataset.train_images,
+        dataset.train_labels,
+        recipe,
+        context.settings.seed + step,
+        teacher=NetworkModule(teacher),
+        track=context.track,
+        description=f"fine-tuning {step + 1}",
+    )
+    return module.to_network()
+
+
+def _record(network: Network, context: StageContext) -> None:
+    from hsflow_torch.module import record_accuracy
+
+    record_accuracy(context, ACCURACY_PRUNED, network)
+    context.record(ZERO_FRACTION, zero_fraction(network), better="higher")
+
+
+def _check_skipped(network: Network, skip: tuple[str, ...]) -> None:
+    known = [layer.name for layer in network.layers if isinstance(layer, Conv)]
+    unknown = [name for name in skip if name not in known]
+    if unknown:
+        raise ModelError(
+            "layers to skip do not exist",
+            where="[prune] skip",
+            got=", ".join(unknown),
+            expected=f"some of {', '.join(known)}",
+        )

@@ -1,0 +1,171 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Lower any supported torch module to a float `Network`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from torch import fx, nn
+
+from hsflow.errors import ModelError
+from hsflow.ir.network import INPUT_NAME, Network
+from hsflow.ir.tensor import Shape
+from hsflow_torch.builder import Builder, Poison, Unsupported, Value, is_in_place, path_of
+from hsflow_torch.fold import fold_preprocessing
+from hsflow_torch.operators import (
+    FUNCTIONS,
+    METHODS,
+    MODULES,
+    PASSES_THROUGH,
+    Handler,
+    call,
+    is_pass_through,
+    module_type,
+)
+from hsflow_torch.trace import trace
+
+_PATH_SHOWN = 200
+
+
+def lower(
+    module: nn.Module,
+    input_shape: Shape,
+    *,
+    name: str = "network",
+    mean: Sequence[float] = (0.0,),
+    std: Sequence[float] = (1.0,),
+    classes: tuple[str, ...] = (),
+) -> Network:
+    """Return `module` as a float network that takes raw pixels.
+
+    Args:
+        module: takes one tensor `(pixel / 255 - mean) / std`, shape (n, channels, height, width).
+        input_shape: the image's shape.
+        name: the network's name.
+        mean: of the training's preprocessing, one value or one a channel.
+        std: likewise.
+        classes: the names of the classes.
+
+    Raises:
+        ModelError: names every operator that is not supported, or every weight that is not finite.
+    """
+    graph = trace(module, name)
+    builder = Builder(module, input_shape)
+    _walk(builder, graph)
+    if builder.problems:
+        raise _refusal(name, builder.problems)
+    if not builder.layers:
+        raise ModelError("the model has no layer", where=name, expected="at least one convolution or linear layer")
+    layers = fold_preprocessing(tuple(builder.layers.values()), input_shape.channels, mean, std)
+    origins = tuple((layer.name, builder.origins.get(layer.name, layer.name)) for layer in layers)
+    return Network(name, input_shape, layers, classes, origins)
+
+
+def _walk(builder: Builder, graph: fx.Graph) -> None:
+    builder.order.update({node: index for index, node in enumerate(graph.nodes)})
+    for node in graph.nodes:
+        node.meta[PASSES_THROUGH] = is_pass_through(builder.root, node)
+    for node in graph.nodes:
+        try:
+            builder.values[node] = _lower_node(builder, node)
+        except Unsupported as reason:
+            builder.problems.append(f"{_shown(path_of(node))} ({_operator(builder, node)}): {reason}")
+            builder.values[node] = Poison()
+
+
+def _lower_node(builder: Builder, node: fx.Node) -> Any:
+    if node.op == "placeholder":
+        return _placeholder(builder, node)
+    if node.op == "output":
+        return _output(builder, node)
+    handler, leading = _handler(builder, node)
+    arguments = fx.node.map_arg(node.args, lambda n: builder.values[n])
+    options = fx.node.map_arg(node.kwargs, lambda n: builder.values[n])
+    if any(isinstance(value, Poison) for value in _flat([*arguments, *options.values()])):
+        return Poison()
+    result = call(handler, builder, node, *leading, *arguments, **_renamed(options))
+    if is_in_place(builder.root, node) and isinstance(arguments[0], Value):
+        builder.rebind(arguments[0], result)
+    return result
+
+
+def _handler(builder: Builder, node: fx.Node) -> tuple[Handler, tuple[nn.Module, ...]]:
+    if node.op == "call_module":
+        module = builder.root.get_submodule(str(node.target))
+        known = module_type(module)
+        if known is None:
+            raise Unsupported("not a supported layer")
+        if module._forward_hooks or module._forward_pre_hooks:
+            raise Unsupported("it has forward hooks; remove them (torch.nn.utils.prune.remove)")
+        return MODULES[known], (module,)
+    table: Any = METHODS if node.op == "call_method" else FUNCTIONS
+    if node.op == "get_attr" or node.target not in table:
+        raise Unsupported("not a supported operator")
+    return table[node.target], ()
+
+
+def _placeholder(builder: Builder, node: fx.Node) -> Any:
+    if builder.order[node] == 0:
+        return Value(INPUT_NAME)
+    if node.users:
+        raise Unsupported("the model takes more than one input")
+    return None
+
+
+def _output(builder: Builder, node: fx.Node) -> None:
+    value = fx.node.map_arg(node.args[0], lambda n: builder.values[n])
+    if isinstance(value, Poison):
+        return
+    if not isinstance(value, Value):
+        raise Unsupported("the model must return one tensor")
+    if builder.layers and value.layer != list(builder.layers)[-1]:
+        _move_last(builder, value.layer)
+
+
+def _move_last(builder: Builder, name: str) -> None:
+    """Drop layers that the output does not need, and put its layer last."""
+    if name == INPUT_NAME:
+        raise Unsupported("the model returns its input")
+    needed, waiting = {INPUT_NAME}, [name]
+    while waiting:
+        current = waiting.pop()
+        if current not in needed:
+            needed.add(current)
+            waiting.extend(builder.layers[current].sources)
+    kept = {key: layer for key, layer in builder.layers.items() if key in needed}
+    builder.layers = kept
+
+
+def _renamed(options: dict[str, Any]) -> dict[str, Any]:
+    """Return keyword arguments under the names that the handlers use: torch calls the first one `input`."""
+    return {"x" if key == "input" else key: value for key, value in options.items()}
+
+
+def _flat(values: Any) -> Iterator[Any]:
+    for value in values:
+        if isinstance(value, tuple | list):
+            yield from _flat(value)
+        else:
+            yield value
+
+
+def _operator(builder: Builder, node: fx.Node) -> str:
+    if node.op == "call_module":
+        return type(builder.root.get_submodule(str(node.target))).__name__
+    return str(node.target) if isinstance(node.target, str) else getattr(node.target, "__name__", repr(node.target))
+
+
+def _shown(path: str) -> str:
+    return path if len(path) <= _PATH_SHOWN else f"{path[:_PATH_SHOWN]}... ({len(path)} characters)"
+
+
+def _refusal(name: str, problems: list[str]) -> ModelError:
+    count = len(problems)
+    return ModelError(
+        f"{count} operator{'s are' if count > 1 else ' is'} not supported",
+        where=name,
+        got="".join(f"\n    {problem}" for problem in problems),
+        expected="Conv2d, BatchNorm, ReLU, ReLU6, add, MaxPool2d, AvgPool2d, mean over [2, 3], Flatten, Linear, Dropout",
+        hint="replace or remove what is listed",
+    )

@@ -1,0 +1,113 @@
+# SPDX-License-Identifier: Apache-2.0
+"""How pooling in its many spellings becomes `MaxPool` and `AveragePool`."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from torch import fx
+
+from hsflow.ir.network import AveragePool, MaxPool
+from hsflow.ir.tensor import Padding, Shape, Window
+from hsflow_torch.builder import Builder, Unsupported, Value
+
+
+def pair(value: Any) -> tuple[int, int]:
+    """Return (vertical, horizontal) of torch's one-or-two-integers argument."""
+    vertical, horizontal = value if isinstance(value, tuple | list) else (value, value)
+    return int(vertical), int(horizontal)
+
+
+def max_pool(
+    builder: Builder,
+    node: fx.Node,
+    x: Value,
+    kernel_size: Any,
+    stride: Any = None,
+    padding: Any = 0,
+    dilation: Any = 1,
+    ceil_mode: bool = False,
+    return_indices: bool = False,
+) -> Value:
+    """Lower maximum pooling; ceil_mode becomes padding, which never wins."""
+    _require_map(x)
+    if return_indices:
+        raise Unsupported("it returns indices")
+    steps = pair(kernel_size if stride is None else stride)
+    window = Window(
+        pair(kernel_size), steps, pair(dilation), Padding.same_on_all_sides(*pair(padding))
+    )
+    if ceil_mode:
+        window = _rounded_up(window, builder.shape(x))
+    return builder.append(node, MaxPool(builder.name_of(node), x.layer, window))
+
+
+def average_pool(
+    builder: Builder,
+    node: fx.Node,
+    x: Value,
+    kernel_size: Any,
+    stride: Any = None,
+    padding: Any = 0,
+    ceil_mode: bool = False,
+    count_include_pad: bool = True,
+    divisor_override: int | None = None,
+) -> Value:
+    """Lower average pooling, where padding counts as zeros."""
+    _require_map(x)
+    steps = pair(kernel_size if stride is None else stride)
+    window = Window(pair(kernel_size), steps, padding=Padding.same_on_all_sides(*pair(padding)))
+    if divisor_override is not None:
+        raise Unsupported(f"divisor_override={divisor_override}")
+    if window.padding != Padding() and not count_include_pad:
+        raise Unsupported("count_include_pad=False with padding")
+    if ceil_mode and _rounded_up(window, builder.shape(x)) != window:
+        raise Unsupported("ceil_mode=True where it makes a difference")
+    return builder.append(node, AveragePool(builder.name_of(node), x.layer, window))
+
+
+def adaptive_average_pool(builder: Builder, node: fx.Node, x: Value, output_size: Any) -> Value:
+    """Lower average pooling to a given size, which must divide the input's."""
+    _require_map(x)
+    shape = builder.shape(x)
+    sizes = output_size if isinstance(output_size, tuple | list) else (output_size, output_size)
+    rows, columns = shape.height if sizes[0] is None else sizes[0], shape.width if sizes[1] is None else sizes[1]
+    if shape.height % rows or shape.width % columns:
+        raise Unsupported(f"an output of {rows}x{columns} does not divide the input of {shape}")
+    window = Window(*2 * ((shape.height // rows, shape.width // columns),))
+    return builder.append(node, AveragePool(builder.name_of(node), x.layer, window))
+
+
+def mean(
+    builder: Builder, node: fx.Node, x: Value, dim: Any = None, keepdim: bool = False, **options: Any
+) -> Value:
+    """Lower the mean over height and width."""
+    _require_map(x)
+    dims = {d % 4 for d in dim} if isinstance(dim, tuple | list) else set()
+    if dims != {2, 3} or options:
+        raise Unsupported(f"it takes the mean over {dim}; only over height and width, [2, 3]")
+    shape = builder.shape(x)
+    layer = AveragePool(builder.name_of(node), x.layer, Window((shape.height, shape.width)))
+    return replace(builder.append(node, layer), flat=not keepdim)
+
+
+def _require_map(x: Value) -> None:
+    if x.flat:
+        raise Unsupported("it gets flattened features, not a feature map")
+
+
+def _rounded_up(window: Window, shape: Shape) -> Window:
+    """Return `window` with padding added below and to the right until the last stride fits, by torch's ceil_mode."""
+    pad = window.padding
+    below = _missing(shape.height, pad.top, window.extent[0], window.stride[0])
+    right = _missing(shape.width, pad.left, window.extent[1], window.stride[1])
+    return replace(window, padding=replace(pad, bottom=pad.bottom + below, right=pad.right + right))
+
+
+def _missing(size: int, pad: int, extent: int, stride: int) -> int:
+    span = size + 2 * pad - extent
+    steps = -(-span // stride)
+    if steps * stride >= size + pad:
+        steps -= 1
+    return max(0, steps * stride - span)

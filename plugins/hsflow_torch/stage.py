@@ -1,0 +1,100 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The load stage: a torch module becomes a `Network`. torch is imported when the stage runs, not before."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from pydantic import Field
+
+from hsflow.data import Dataset
+from hsflow.errors import ModelError
+from hsflow.ir.network import Network
+from hsflow.ir.tensor import Shape
+from hsflow.stage import InputFile, StageContext, StageKind, StageOptions
+
+ACCURACY_FLOAT = "accuracy_float"
+
+
+class TorchOptions(StageOptions):
+    """Say which torch model to load."""
+
+    model: str = Field(
+        default="digits",
+        description="The architecture: a built-in name (digits), torchvision:NAME, or package.module:factory.",
+    )
+    checkpoint: InputFile | None = Field(
+        default=None, description="The weights: a safetensors file, or a torch file that holds tensors only."
+    )
+    mean: tuple[float, ...] = Field(
+        default=(0.0,), min_length=1, description="What preprocessing subtracts from values 0..1, one a channel."
+    )
+    std: tuple[Annotated[float, Field(gt=0)], ...] = Field(
+        default=(1.0,), min_length=1, description="What preprocessing then divides by, one a channel."
+    )
+    classes: int | None = Field(
+        default=None,
+        ge=1,
+        description="The outputs of the last layer; by default the data's classes, for torchvision 1000.",
+    )
+    pretrained: bool = Field(
+        default=False, description="Download torchvision's own weights (needs a network; no checkpoint then)."
+    )
+
+
+class TorchLoader:
+    """Load a torch model: architecture, checkpoint, preprocessing."""
+
+    kind = StageKind.LOAD
+    name = "torch"
+    version = "1"
+    options_model = TorchOptions
+
+    def run(self, value: None, options: TorchOptions, context: StageContext) -> Network:
+        """Return the network and record its accuracy on the held-out images."""
+        from hsflow_torch.module import record_accuracy
+
+        module = _module(options, context)
+        network = _lowered(module, options, context)
+        record_accuracy(context, ACCURACY_FLOAT, network)
+        return network
+
+
+def _module(options: TorchOptions, context: StageContext) -> Any:
+    from hsflow_torch.architectures import build, default_classes
+    from hsflow_torch.checkpoint import load_checkpoint
+
+    classes = options.classes or default_classes(options.model, len(context.dataset.classes))
+    module = build(
+        options.model, classes=classes, seed=context.settings.seed, pretrained=options.pretrained
+    )
+    if options.checkpoint is not None:
+        load_checkpoint(module, options.checkpoint)
+    elif not options.pretrained and ":" not in options.model:
+        context.log(f"no checkpoint: {options.model} keeps its random weights")
+    return module
+
+
+def _lowered(module: Any, options: TorchOptions, context: StageContext) -> Network:
+    from hsflow_torch.lower import lower
+
+    dataset = context.dataset
+    shape = Shape(*(int(size) for size in dataset.test_images.shape[1:]))
+    for label, values in (("mean", options.mean), ("std", options.std)):
+        if len(values) not in {1, shape.channels}:
+            raise ModelError(
+                f"{label} does not fit the images",
+                where=f"[load] {label}",
+                got=f"{len(values)} values",
+                expected=f"1 or {shape.channels}",
+            )
+    network = lower(module, shape, name=context.settings.name, mean=options.mean, std=options.std)
+    return _with_classes(network, dataset)
+
+
+def _with_classes(network: Network, dataset: Dataset) -> Network:
+    from dataclasses import replace
+
+    outputs = network.shapes[network.layers[-1].name].elements
+    names = dataset.classes if len(dataset.classes) == outputs else tuple(map(str, range(outputs)))
+    return replace(network, classes=names)

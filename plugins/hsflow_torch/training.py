@@ -1,0 +1,146 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The one training loop of the first-party stages: seeded, small, for fine-tuning rather than for records."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from hsflow.errors import ModelError
+from hsflow_torch.augment import augment
+
+Tracker = Callable[[range, str], Any]
+"""What shows progress: takes the epochs and a description, gives the epochs back."""
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Hold how to train: Adam with a cosine learning rate, after a short warm-up, and label smoothing."""
+
+    epochs: int
+    learning_rate: float
+    batch_size: int = 64
+    weight_decay: float = 0.0
+    label_smoothing: float = 0.0
+    augmentation: float = 0.0
+    """Strength of random shifts, rotations, scalings and noise; 0 is none, 1 fits small digits."""
+    distillation: float = 0.0
+    """Share of the loss that follows the teacher's logits, 0..1."""
+    temperature: float = 2.0
+    warm_up: float = 0.05
+    """Share of the steps in which the learning rate rises."""
+
+
+@contextmanager
+def seeded(seed: int) -> Iterator[None]:
+    """Draw from torch's global generators from `seed` on, and leave their state as it was."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        yield
+
+
+def silent(epochs: range, description: str) -> range:
+    """Show no progress."""
+    return epochs
+
+
+def fit(
+    module: nn.Module,
+    images: NDArray[np.uint8],
+    labels: NDArray[np.int64],
+    recipe: Recipe,
+    seed: int,
+    *,
+    teacher: nn.Module | None = None,
+    after_step: Callable[[], None] | None = None,
+    track: Tracker = silent,
+    description: str = "training",
+) -> None:
+    """Train `module` in place; it takes pixels 0..255 as float, shape (n, channels, height, width), and gives logits.
+
+    Args:
+        module: what to train; left in evaluation mode.
+        images: uint8, shape (n, channels, height, width).
+        labels: shape (n,).
+        recipe: how.
+        seed: fixes order, augmentation and dropout.
+        teacher: gives the logits that `recipe.distillation` follows.
+        after_step: called after each step, for instance to keep pruned weights at zero.
+        track: shows progress over the epochs.
+        description: what the progress bar says.
+
+    Raises:
+        ModelError: if the loss is no longer finite.
+    """
+    pixels, targets = torch.from_numpy(np.array(images)), torch.from_numpy(np.array(labels))
+    steps = math.ceil(len(pixels) / recipe.batch_size) * recipe.epochs
+    optimizer = torch.optim.AdamW(
+        module.parameters(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay
+    )
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, _cosine(steps, recipe.warm_up))
+    with seeded(seed):
+        for _ in track(range(recipe.epochs), description):
+            module.train()
+            for batch in torch.randperm(len(pixels)).split(recipe.batch_size):
+                view = augment(pixels[batch].float(), recipe.augmentation)
+                loss = _loss(module, view, targets[batch], recipe, teacher)
+                _step(optimizer, loss)
+                schedule.step()
+                if after_step is not None:
+                    after_step()
+    module.eval()
+
+
+def _cosine(steps: int, warm_up: float) -> Callable[[int], float]:
+    rising = max(1, round(steps * warm_up))
+
+    def factor(step: int) -> float:
+        if step < rising:
+            return (step + 1) / rising
+        return 0.5 * (1 + math.cos(math.pi * (step - rising) / max(1, steps - rising)))
+
+    return factor
+
+
+def _loss(
+    module: nn.Module, view: Tensor, targets: Tensor, recipe: Recipe, teacher: nn.Module | None
+) -> Tensor:
+    logits = module(view).flatten(1)
+    hard = nn.functional.cross_entropy(logits, targets, label_smoothing=recipe.label_smoothing)
+    if teacher is None or recipe.distillation == 0:
+        return hard
+    with torch.no_grad():
+        wanted = (teacher(view).flatten(1) / recipe.temperature).softmax(1)
+    soft = nn.functional.cross_entropy(logits / recipe.temperature, wanted) * recipe.temperature**2
+    return hard * (1 - recipe.distillation) + soft * recipe.distillation
+
+
+def _step(optimizer: torch.optim.Optimizer, loss: Tensor) -> None:
+    if not torch.isfinite(loss):
+        raise ModelError(
+            "training diverged", got=f"loss {loss.item()}", hint="lower learning_rate or check the data"
+        )
+    optimizer.zero_grad()
+    loss.backward()  # type: ignore[no-untyped-call]
+    optimizer.step()
+
+
+@torch.no_grad()
+def logits_of(module: nn.Module, images: NDArray[np.uint8], batch_size: int = 256) -> Tensor:
+    """Return the module's outputs in evaluation mode, flattened to shape (n, outputs)."""
+    module.eval()
+    pixels = torch.from_numpy(np.array(images))
+    return torch.cat([module(batch.float()).flatten(1) for batch in pixels.split(batch_size)])
+
+
+def accuracy(module: nn.Module, images: NDArray[np.uint8], labels: NDArray[np.int64]) -> float:
+    """Return the share of images whose largest output is the label, in percent."""
+    return float((logits_of(module, images).argmax(1).numpy() == labels).mean() * 100)
