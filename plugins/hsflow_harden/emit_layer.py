@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from hsflow.design import DesignFile, FileRole, LayerCost
 from hsflow.fixedpoint import Interval
-from hsflow.ir.graph import Conv, FeatureMap, MaxPool
+from hsflow.ir.graph import Conv, MaxPool
 from hsflow.ir.tensor import Window
 from hsflow.templates import render
 from hsflow_harden.emit_tile import emit_tile, output_slices, output_width
@@ -43,11 +43,6 @@ def emit_layer(layer: StreamLayer, cost: LayerCost) -> Iterator[DesignFile]:
     yield DesignFile(f"rtl/{layer.module}.sv", _layer_text(layer, cost, title), FileRole.RTL)
 
 
-def pixel_width(feature_map: FeatureMap) -> int:
-    """Return the bits of one pixel, all channels."""
-    return feature_map.shape.channels * feature_map.format.width
-
-
 def _layer_text(layer: StreamLayer, cost: LayerCost, title: str) -> str:
     source = layer.sources[0]
     window = layer.layer.window if layer.former == "window" and not _is_join(layer) else Window()  # type: ignore[union-attr]
@@ -63,9 +58,9 @@ def _layer_text(layer: StreamLayer, cost: LayerCost, title: str) -> str:
         depth=cost.adder_depth,
         latency=layer.kernel_latency,
         former=layer.former,
-        widths=[pixel_width(feature_map) for feature_map in layer.sources],
+        widths=[feature_map.pixel_width for feature_map in layer.sources],
         operand_width=_operand_width(layer),
-        output_width=pixel_width(layer.output),
+        output_width=layer.output.pixel_width,
         channels=source.shape.channels,
         input_bits=source.format.width,
         input_signed=source.format.signed,
@@ -90,7 +85,7 @@ def _is_join(layer: StreamLayer) -> bool:
 def _operand_width(layer: StreamLayer) -> int:
     if layer.kernel:
         return sum(operand.width for operand in layer.kernel.operands)
-    return pixel_width(layer.sources[0]) * layer.layer.window.taps  # type: ignore[union-attr]
+    return layer.sources[0].pixel_width * layer.layer.window.taps  # type: ignore[union-attr]
 
 
 def _pad_value(layer: StreamLayer) -> str:

@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 from hsflow.design import DesignFile, FileRole
 from hsflow.ir.network import INPUT_NAME
 from hsflow.templates import render
-from hsflow_harden.emit_layer import pixel_width
 from hsflow_harden.names import comment
 from hsflow_harden.structure import Structure
 
@@ -58,8 +57,8 @@ def emit_network(structure: Structure) -> DesignFile:
     graph = structure.graph
     wiring = _Wiring(structure)
     readers = _readers(structure)
-    source = wiring.stream("image", pixel_width(graph.input))
-    wiring.fan_out(INPUT_NAME, source, pixel_width(graph.input), readers[INPUT_NAME])
+    source = wiring.stream("image", graph.input.pixel_width)
+    wiring.fan_out(INPUT_NAME, source, graph.input.pixel_width, readers[INPUT_NAME])
     for layer in structure.layers:
         _place(wiring, layer.layer.name, readers)
     result = wiring.ends[_last(structure)][0]
@@ -75,8 +74,8 @@ def emit_network(structure: Structure) -> DesignFile:
         output_shape=output.shape,
         latency=structure.latency,
         interval=structure.initiation_interval,
-        input_width=pixel_width(graph.input),
-        output_width=pixel_width(output),
+        input_width=graph.input.pixel_width,
+        output_width=output.pixel_width,
         streams=wiring.streams,
         items=wiring.items,
         source=source,
@@ -103,12 +102,12 @@ def _place(wiring: _Wiring, name: str, readers: dict[str, int]) -> None:
     layer = next(layer for layer in wiring.structure.layers if layer.layer.name == name)
     sources = []
     for number, source in enumerate(layer.layer.sources):
-        width = pixel_width(layer.sources[number])
+        width = layer.sources[number].pixel_width
         stream = wiring.ends[source].pop(0)
         sources.append(
             wiring.fifo(stream, layer.fifo_depths[number], width, f"{layer.identifier}_fifo{number}")
         )
-    output = wiring.stream(f"{layer.identifier}_out", pixel_width(layer.output))
+    output = wiring.stream(f"{layer.identifier}_out", layer.output.pixel_width)
     wiring.items.append(
         {
             "kind": "layer",
@@ -118,4 +117,4 @@ def _place(wiring: _Wiring, name: str, readers: dict[str, int]) -> None:
             "sources": sources,
         }
     )
-    wiring.fan_out(name, output, pixel_width(layer.output), readers[name])
+    wiring.fan_out(name, output, layer.output.pixel_width, readers[name])

@@ -9,12 +9,13 @@ from pydantic import Field
 
 from hsflow.design import Design, DesignFile, FileRole, NpuPlan
 from hsflow.ir.graph import Dense, Graph
+from hsflow.results import NPU_IMAGE
 from hsflow.stage import StageContext, StageKind, StageOptions
 from hsflow_npu.assembler import MemoryImage, assemble
 from hsflow_npu.configuration import NpuConfiguration
 from hsflow_npu.top import INPUT_REGISTER_LATENCY, emit_top
 
-MEMORY_IMAGE = "npu.hex"
+MEMORY_IMAGE = f"data/{NPU_IMAGE}"
 """The file that holds the classifier's weights and biases as AXI4-Lite writes."""
 
 

@@ -12,11 +12,6 @@ INPUT_REGISTER_LATENCY = 1
 _RESULT_WIDTH_WITH_NPU = 48  # a logit and the winning class
 
 
-def beat_bits(feature_map: FeatureMap) -> int:
-    """Return the width of a stream beat that carries one pixel: whole bytes."""
-    return -(-_pixel_width(feature_map) // 8) * 8
-
-
 def classifier_input(design: Design) -> FeatureMap:
     """Return the feature map that leaves the hardened layers."""
     classifier = design.graph.classifier
@@ -26,7 +21,7 @@ def classifier_input(design: Design) -> FeatureMap:
 def emit_top(design: Design, npu: NpuConfiguration | None, latency: int, interval: int) -> DesignFile:
     """Return the top module; `latency` and `interval` are the whole chip's, in cycles."""
     source, features = design.graph.input, classifier_input(design)
-    width = _pixel_width(features)
+    width = features.pixel_width
     text = render(
         "hsflow_npu",
         "top.sv.j2",
@@ -34,17 +29,13 @@ def emit_top(design: Design, npu: NpuConfiguration | None, latency: int, interva
         network=f"{design.name}__network",
         npu=npu,
         pixels=source.shape.pixels,
-        input_bits=beat_bits(source),
-        input_width=_pixel_width(source),
+        input_bits=source.beat_width,
+        input_width=source.pixel_width,
         features_width=width,
         result_width=_RESULT_WIDTH_WITH_NPU if npu else width,
-        output_bits=32 if npu else beat_bits(features),
+        output_bits=32 if npu else features.beat_width,
         output_pixels=features.shape.pixels,
         counter_bits=max(1, (features.shape.pixels - 1).bit_length()),
         verdicts=latency // interval + 3,
     )
     return DesignFile(f"rtl/{design.name}.sv", text, FileRole.RTL)
-
-
-def _pixel_width(feature_map: FeatureMap) -> int:
-    return feature_map.shape.channels * feature_map.format.width

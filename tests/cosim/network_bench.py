@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from hsflow_harden.emit_layer import pixel_width
 from hsflow_harden.emit_network import network_module
 from hsflow_harden.sharing import share
 from hsflow_harden.stage import emit_design
@@ -76,8 +75,8 @@ def simulate(
             sources.append(path)
         pixels, expected = words(case.images, case.graph.input), case.expected
         patterns = [traffic(kind, f"{case.graph.name} {end}") for end, kind in enumerate(case.ends)]
-        bench.source(f"in{number}", pixel_width(case.graph.input), pixels, patterns[0])
-        bench.sink(f"out{number}", pixel_width(case.graph.output), len(expected), patterns[1])
+        bench.source(f"in{number}", case.graph.input.pixel_width, pixels, patterns[0])
+        bench.sink(f"out{number}", case.graph.output.pixel_width, len(expected), patterns[1])
         ports = f"{inputs(f'in{number}')}, {outputs(f'out{number}')}"
         bench.instance(network_module(case.graph.name), f"dut{number}", {}, ports)
     return bench.simulate(sources, workdir), designs

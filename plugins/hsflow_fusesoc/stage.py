@@ -1,0 +1,87 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The packaging stage: everything that FuseSoC needs to build, simulate and check a design."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from pydantic import Field
+
+from hsflow.design import Design, DesignFile, FileRole
+from hsflow.eda import TestbenchParameters, core_file, render_testbench
+from hsflow.results import LABELS, PLAN, STIMULUS, SimulationPlan
+from hsflow.stage import FlowSettings, StageContext, StageKind, StageOptions
+from hsflow_fusesoc.vectors import EXPECTED_PATH, Vectors, output_map
+
+
+class PackageOptions(StageOptions):
+    """Hold the options of the `fusesoc` packager."""
+
+    images: int | None = Field(
+        None, ge=1, description="held-out images that the simulation classifies; by default all of them"
+    )
+    vendor: str = Field("user", pattern=r"[A-Za-z0-9_]+", description="the vendor in the core's name")
+
+
+class PackageStage:
+    """Add testbench, stimulus, expected results and core file to a design."""
+
+    kind = StageKind.PACKAGE
+    name = "fusesoc"
+    version = "1"
+    options_model = PackageOptions
+
+    def run(self, value: Design, options: PackageOptions, context: StageContext) -> Design:
+        """Return the design with every file of its core; `files` is then complete."""
+        dataset = context.dataset
+        count = min(options.images or len(dataset.test_images), len(dataset.test_images))
+        context.log(f"computing the expected results of {count} images")
+        vectors = Vectors(value.graph, dataset.test_images[:count], dataset.test_labels[:count])
+        return package(value, vectors, context.settings, options.vendor)
+
+
+def package(design: Design, vectors: Vectors, settings: FlowSettings, vendor: str) -> Design:
+    """Return `design` with testbench, data and core file for `vectors`."""
+    plan = simulation_plan(design, vectors, settings.clock_mhz)
+    added = (
+        render_testbench(testbench_parameters(design)),
+        DesignFile(f"data/{PLAN}", plan.to_json(), FileRole.DATA),
+        DesignFile(f"data/{STIMULUS}", vectors.stimulus(), FileRole.DATA),
+        DesignFile(EXPECTED_PATH, vectors.expected(), FileRole.DATA),
+        DesignFile(f"data/{LABELS}", vectors.label_lines(), FileRole.DATA),
+    )
+    files = (*design.files, *added)
+    vlnv = f"{vendor}:hsflow:{design.name}:0.1.0"
+    core = core_file(vlnv, design.name, files, description=f"{design.name}, a network hardened by hsflow")
+    return replace(design, files=(*files, core))
+
+
+def simulation_plan(design: Design, vectors: Vectors, clock_mhz: float) -> SimulationPlan:
+    """Return what the simulation of `design` on `vectors` must show."""
+    return SimulationPlan(
+        top=design.name,
+        images=len(vectors.images),
+        pixels_per_image=design.graph.input.shape.pixels,
+        beats_per_image=_beats_per_image(design),
+        latency=design.latency,
+        initiation_interval=design.initiation_interval,
+        clock_mhz=clock_mhz,
+    )
+
+
+def testbench_parameters(design: Design) -> TestbenchParameters:
+    """Return what the testbench must know of `design`."""
+    return TestbenchParameters(
+        top=design.name,
+        in_width=design.graph.input.beat_width,
+        out_width=output_map(design.graph).beat_width,
+        pixels_per_image=design.graph.input.shape.pixels,
+        beats_per_image=_beats_per_image(design),
+        latency=design.latency,
+        initiation_interval=design.initiation_interval,
+        axil_address_width=design.npu.address_width if design.npu else None,
+    )
+
+
+def _beats_per_image(design: Design) -> int:
+    return output_map(design.graph).shape.pixels
