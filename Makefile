@@ -1,0 +1,55 @@
+# SPDX-License-Identifier: Apache-2.0
+# make run    set up .venv, then simulate the hardened network and check every result
+# make test   set up .venv with the developers' tools, then run the tests
+# make lint   check the Python and the RTL, hand-written and generated
+# make clean  delete what was built; the environment stays
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DELETE_ON_ERROR:
+.DEFAULT_GOAL := run
+.PHONY: run test lint lint-python lint-rtl clean setup setup-dev
+
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+PIP := "$(BIN)/python" -m pip install --disable-pip-version-check --constraint constraints.txt
+
+# Tools come from PATH, or from the environment's wheels.
+export EDALIZE_LAUNCHER := "$(abspath $(BIN))/python" -m hsflow.launch
+DESIGNS := hashiflex
+LIBRARY := $(filter-out hsflow $(DESIGNS),$(patsubst cores/%/,%,$(dir $(wildcard cores/*/*.core))))
+
+run: setup
+	"$(BIN)/fusesoc" run --target=sim hashiflex
+
+test: setup-dev
+	"$(BIN)/python" -m pytest
+
+lint: lint-python lint-rtl
+
+lint-python: setup-dev
+	"$(BIN)/ruff" check .
+	"$(BIN)/ruff" format --check .
+	"$(BIN)/mypy"
+	"$(BIN)/mypy" cores/hsflow/generator.py
+	cd targets && MYPYPATH=..:. "$(abspath $(BIN))/mypy" --config-file ../pyproject.toml \
+	  --namespace-packages --explicit-package-bases edalize/flows/hsflow.py edalize/build_runners/hsflow.py
+
+lint-rtl: setup
+	for core in $(LIBRARY:%=hsflow:rtl:%) $(DESIGNS); do "$(BIN)/fusesoc" run --target=lint "$$core"; done
+
+clean:
+	rm -rf build .hsflow cores/*/.hsflow
+
+setup: $(VENV)/.installed
+setup-dev: $(VENV)/.installed-dev
+
+$(VENV)/.installed: pyproject.toml constraints.txt
+	test -x "$(BIN)/python" || "$(PYTHON)" -m venv "$(VENV)"
+	$(PIP) --editable .
+	touch "$@"
+
+$(VENV)/.installed-dev: $(VENV)/.installed
+	$(PIP) --editable ".[dev]"
+	touch "$@"
