@@ -26,14 +26,14 @@ class MagnitudeOptions(StageOptions):
         default="unstructured", description="Prune single weights, or the whole filters of output channels."
     )
     scope: Literal["global", "layer"] = Field(
-        default="layer", description="Compare weights over the whole network, or in each layer by itself."
+        default="global", description="Compare weights over the whole network, or in each layer by itself."
     )
     schedule: Literal["one-shot", "gradual"] = Field(
         default="gradual", description="Prune at once, or in steps with fine-tuning after each."
     )
     steps: int = Field(default=3, ge=1, description="The steps of the gradual schedule.")
-    epochs: int = Field(default=8, ge=0, description="Epochs of fine-tuning after each step; 0 is none.")
-    learning_rate: float = Field(default=1e-3, gt=0, description="The highest learning rate of fine-tuning.")
+    epochs: int = Field(default=12, ge=0, description="Epochs of fine-tuning after each step; 0 is none.")
+    learning_rate: float = Field(default=3e-3, gt=0, description="The highest learning rate of fine-tuning.")
     augmentation: float = Field(
         default=1.0, ge=0, le=2, description="Strength of random distortions of the training images."
     )

@@ -37,6 +37,8 @@ class Recipe:
     temperature: float = 2.0
     warm_up: float = 0.05
     """Share of the steps in which the learning rate rises."""
+    threads: int = 1
+    """Float sums depend on how they are split; with one number everywhere, a seed gives one result."""
 
 
 @contextmanager
@@ -45,6 +47,17 @@ def seeded(seed: int) -> Iterator[None]:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         yield
+
+
+@contextmanager
+def threads(count: int) -> Iterator[None]:
+    """Let torch use `count` threads, and afterwards as many as before."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def silent(epochs: range, description: str) -> range:
@@ -60,7 +73,7 @@ def fit(
     seed: int,
     *,
     teacher: nn.Module | None = None,
-    after_step: Callable[[], None] | None = None,
+    before_epoch: Callable[[], None] | None = None,
     track: Tracker = silent,
     description: str = "training",
 ) -> None:
@@ -73,7 +86,7 @@ def fit(
         recipe: how.
         seed: fixes order, augmentation and dropout.
         teacher: gives the logits that `recipe.distillation` follows.
-        after_step: called after each step, for instance to keep pruned weights at zero.
+        before_epoch: called before each epoch.
         track: shows progress over the epochs.
         description: what the progress bar says.
 
@@ -86,16 +99,16 @@ def fit(
         module.parameters(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay
     )
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, _cosine(steps, recipe.warm_up))
-    with seeded(seed):
+    with seeded(seed), threads(recipe.threads):
         for _ in track(range(recipe.epochs), description):
+            if before_epoch is not None:
+                before_epoch()
             module.train()
             for batch in torch.randperm(len(pixels)).split(recipe.batch_size):
                 view = augment(pixels[batch].float(), recipe.augmentation)
                 loss = _loss(module, view, targets[batch], recipe, teacher)
                 _step(optimizer, loss)
                 schedule.step()
-                if after_step is not None:
-                    after_step()
     module.eval()
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -26,8 +27,6 @@ RECIPE = Recipe(
     label_smoothing=0.05,
     augmentation=1.0,
 )
-THREADS = 2
-"""Sums of floats depend on how they are split, so the recipe fixes the number of threads."""
 
 
 class _Pixels(nn.Module):
@@ -75,8 +74,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--seed", type=int, default=1, help="fixes weights, order and augmentation (default 1)")
     parser.add_argument("--epochs", type=int, default=RECIPE.epochs, help="passes over the training images")
     given = parser.parse_args(arguments)
-    torch.set_num_threads(THREADS)
-    recipe = Recipe(**{**RECIPE.__dict__, "epochs": given.epochs})
+    recipe = replace(RECIPE, epochs=given.epochs)
     network, percent = train(load_dataset(DIGITS, Path()), given.seed, recipe, _print_progress)
     save(network, given.output, given.seed, percent, recipe)
     print(f"{given.output}: {percent:.2f} % of the held-out images")

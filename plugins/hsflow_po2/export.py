@@ -1,0 +1,150 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Make the integer `Graph` of a quantized module."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hsflow.errors import ModelError
+from hsflow.fixedpoint import IntArray, Interval, rounding_constant, shift_round
+from hsflow.ir import graph as ir
+from hsflow.ir.network import INPUT_NAME, Add, AveragePool, Conv, Dense, MaxPool, NetworkLayer
+from hsflow.ir.tensor import Constant, TensorFormat
+from hsflow.ir.verify import accumulator_intervals, verify
+from hsflow_po2.dense import quantize_dense
+from hsflow_po2.simulate import QuantizedModule
+
+_LARGEST_BIAS = 2.0**61
+
+
+def export_graph(module: QuantizedModule) -> ir.Graph:
+    """Return the verified graph; ranges and scales are as tight as they can be proved to be.
+
+    Raises:
+        ModelError: if a weight is not finite, or the verifier refuses the graph.
+    """
+    module.refresh()
+    network = module.network
+    maps = {INPUT_NAME: ir.FeatureMap(network.input_shape, module.formats[INPUT_NAME])}
+    layers: list[ir.GraphLayer] = []
+    for layer in network.layers:
+        exported = _tightened(_export(module, layer, maps), maps)
+        maps[layer.name] = ir.layer_output(exported, maps[layer.sources[0]])
+        layers.append(exported)
+    return verify(ir.Graph(network.name, maps[INPUT_NAME], tuple(layers), network.classes))
+
+
+def _export(module: QuantizedModule, layer: NetworkLayer, maps: dict[str, ir.FeatureMap]) -> ir.GraphLayer:
+    match layer:
+        case Conv():
+            return _export_conv(module, layer, maps[layer.source].format)
+        case Add():
+            return ir.Add(layer.name, layer.sources, module.formats[layer.name])
+        case AveragePool():
+            return ir.AveragePool(layer.name, layer.source, layer.window, module.formats[layer.name])
+        case MaxPool():
+            return ir.MaxPool(layer.name, layer.source, layer.window)
+        case Dense():
+            parameters = module.parameters_of(layer)
+            weight, bias = (_float64(tensor) for tensor in (parameters.weight, parameters.bias))
+            return quantize_dense(layer.name, layer.source, maps[layer.source], weight, bias)
+
+
+def _export_conv(module: QuantizedModule, layer: Conv, source: TensorFormat) -> ir.Conv:
+    parameters = module.parameters_of(layer)
+    bias = _float64(parameters.bias)
+    if not (np.isfinite(bias).all() and np.isfinite(_float64(parameters.weight)).all()):
+        raise ModelError("a weight or bias is not finite", where=layer.name, hint="train again")
+    rounded = module.rounding(parameters.masked(), module.fractions[layer.name])
+    fractions = rounded.fractions.numpy().astype(np.int64)
+    weight = ir.Po2Weight(
+        Constant(rounded.sign.numpy().astype(np.int8)),
+        Constant(rounded.exponent.numpy().astype(np.int8)),
+        module.rounding.levels,
+    )
+    return ir.Conv(
+        layer.name,
+        layer.source,
+        weight,
+        tuple(fractions.tolist()),
+        Constant(_integer_bias(bias, fractions + source.finest_fraction, layer.name)),
+        layer.window,
+        layer.groups,
+        tuple(
+            math.floor(value * 2.0**fraction + 0.5)
+            for value, fraction in zip(layer.pad_values, source.fractions, strict=True)
+        ),
+        module.formats[layer.name],
+    )
+
+
+def _integer_bias(bias: NDArray[np.float64], fractions: IntArray, where: str) -> IntArray:
+    scaled = np.rint(bias * 2.0**fractions)
+    if (np.abs(scaled) > _LARGEST_BIAS).any():
+        raise ModelError(
+            "a bias does not fit its accumulator", where=where, got=f"{np.abs(bias).max():g}", hint="train again"
+        )
+    integers: IntArray = scaled.astype(np.int64)
+    return integers
+
+
+def _tightened(layer: ir.GraphLayer, maps: dict[str, ir.FeatureMap]) -> ir.GraphLayer:
+    """Return `layer` with the smallest integers and the narrowest output range that compute the same."""
+    sources = tuple(maps[source] for source in layer.sources)
+    if isinstance(layer, ir.Conv):
+        layer = _without_trailing_zeros(layer, sources[0].format)
+    if isinstance(layer, ir.Conv | ir.Add | ir.AveragePool):
+        return replace(layer, output=_reachable(layer, sources))
+    return layer
+
+
+def _without_trailing_zeros(layer: ir.Conv, source: TensorFormat) -> ir.Conv:
+    """Divide each output channel's weights by their common power of two.
+
+    With all weights multiples of `2**t` and t below the requantizing shift s, only the bias has bits below t, and
+    `(2**t * a + b + 2**(s-1)) >> s` equals `(a + ((b + 2**(s-1)) >> t)) >> (s - t)`: nothing is lost.
+    """
+    shifts = ir.requantize_shifts(layer, (source,))
+    sign = layer.weight.sign.array
+    exponent = layer.weight.exponent.array.copy()
+    bias = layer.bias.array.copy()
+    fractions = list(layer.weight_fractions)
+    for output, shift in enumerate(shifts):
+        used = exponent[:, output][sign[:, output] != 0]
+        drop = max(0, min(int(used.min()) if used.size else shift, shift - 1))
+        exponent[:, output][sign[:, output] != 0] -= drop
+        fractions[output] -= drop
+        rounded = (int(bias[output]) + rounding_constant(shift)) >> drop
+        bias[output] = rounded - (rounding_constant(shift - drop) if drop else rounding_constant(shift))
+    weight = replace(layer.weight, exponent=Constant(exponent))
+    return replace(layer, weight=weight, weight_fractions=tuple(fractions), bias=Constant(bias))
+
+
+def _reachable(
+    layer: ir.Conv | ir.Add | ir.AveragePool, sources: tuple[ir.FeatureMap, ...]
+) -> TensorFormat:
+    """Return the output's format with each channel's range narrowed to what interval arithmetic says it can be."""
+    form = layer.output
+    shifts = ir.requantize_shifts(layer, tuple(source.format for source in sources))
+    ranges = [
+        _requantized(interval, shift, allowed)
+        for interval, shift, allowed in zip(
+            accumulator_intervals(layer, sources), shifts, form.intervals, strict=True
+        )
+    ]
+    return replace(form, low=tuple(r.low for r in ranges), high=tuple(r.high for r in ranges))
+
+
+def _requantized(interval: Interval, shift: int, allowed: Interval) -> Interval:
+    ends = shift_round(np.array([interval.low, interval.high], dtype=np.int64), shift)
+    low, high = np.clip(ends, allowed.low, allowed.high).tolist()
+    return Interval(low, high)
+
+
+def _float64(tensor: object) -> NDArray[np.float64]:
+    array: NDArray[np.float64] = tensor.detach().cpu().double().numpy()  # type: ignore[attr-defined]
+    return array

@@ -1,0 +1,104 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Quantize a float network: calibrate, round, correct, train if asked for, export.
+
+`quantize` takes any `WeightRounding`, so a plugin with another number system for weights needs its own rounding and
+nothing else.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from hsflow.ir.graph import Conv, Graph
+from hsflow.ir.network import Network
+from hsflow_po2.averages import absorb_averages
+from hsflow_po2.correct import correct_biases
+from hsflow_po2.export import export_graph
+from hsflow_po2.formats import FormatOptions, calibrate
+from hsflow_po2.rounding import Po2Rounding, WeightRounding
+from hsflow_po2.simulate import AverageModule, QuantizedModule
+from hsflow_torch.training import Recipe, Tracker, fit, silent
+
+
+@dataclass(frozen=True)
+class QuantizeOptions:
+    """Hold how to quantize; without a `recipe` nothing is trained."""
+
+    formats: FormatOptions = field(default_factory=FormatOptions)
+    calibration_images: int = 512
+    recipe: Recipe | None = None
+
+
+def quantize(
+    network: Network,
+    images: NDArray[np.uint8],
+    labels: NDArray[np.int64],
+    options: QuantizeOptions,
+    seed: int,
+    *,
+    rounding: WeightRounding | None = None,
+    track: Tracker = silent,
+) -> Graph:
+    """Return the integer graph of `network`.
+
+    Args:
+        network: the float network; weights that are zero there are zero in the graph.
+        images: training images, uint8, shape (n, channels, height, width).
+        labels: shape (n,); read only in training.
+        options: formats, calibration, training.
+        seed: fixes the choice of calibration images and the training.
+        rounding: how weights become sums of powers of two; by default one of 8 exponents.
+        track: shows progress.
+
+    Raises:
+        ModelError: if a weight is not finite, training diverges or a width is out of range.
+    """
+    absorbed = absorb_averages(network)
+    reference = AverageModule(absorbed)
+    chosen = np.random.default_rng(seed).permutation(len(images))[: options.calibration_images]
+    sample = torch.from_numpy(images[np.sort(chosen)])
+    formats = calibrate(reference, sample, options.formats)
+    quantized = QuantizedModule(absorbed, rounding or Po2Rounding(), formats)
+    correct_biases(quantized, reference, sample)
+    if options.recipe is not None and options.recipe.epochs:
+        train(quantized, reference, images, labels, options.recipe, seed, track)
+    return export_graph(quantized)
+
+
+def train(
+    quantized: QuantizedModule,
+    teacher: AverageModule,
+    images: NDArray[np.uint8],
+    labels: NDArray[np.int64],
+    recipe: Recipe,
+    seed: int,
+    track: Tracker = silent,
+) -> None:
+    """Train a quantized module in place, with its roundings; windows are placed anew before each epoch."""
+    fit(
+        quantized,
+        images,
+        labels,
+        recipe,
+        seed,
+        teacher=teacher,
+        before_epoch=quantized.refresh,
+        track=track,
+        description="quantization-aware training",
+    )
+
+
+def zero_fraction(graph: Graph) -> float:
+    """Return the share of the hardened weights that are exactly zero."""
+    weights = [layer.weight.integers for layer in graph.layers if isinstance(layer, Conv)]
+    total = sum(weight.size for weight in weights)
+    return sum(int((weight == 0).sum()) for weight in weights) / total if total else 0.0
+
+
+def weight_count(graph: Graph) -> int:
+    """Return the number of hardened weights, zeros included."""
+    return sum(layer.weight.integers.size for layer in graph.layers if isinstance(layer, Conv))

@@ -1,0 +1,102 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The quantize stage `po2`. torch is imported when the stage runs, not before."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal
+
+from pydantic import Field
+
+from hsflow.ir.graph import Graph
+from hsflow.ir.network import Network
+from hsflow.stage import StageContext, StageKind, StageOptions
+
+if TYPE_CHECKING:
+    from hsflow_po2.quantize import QuantizeOptions
+
+ACCURACY_PO2 = "accuracy_po2"
+ZERO_FRACTION = "zero_fraction"
+WEIGHTS = "weights"
+
+
+class Po2Options(StageOptions):
+    """Say how weights and activations become integers."""
+
+    mode: Literal["ptq", "qat"] = Field(
+        default="qat", description="Round after training with corrected biases (ptq), or train with rounding (qat)."
+    )
+    levels: int = Field(default=8, ge=1, le=32, description="Exponents that a channel's weights may take.")
+    terms: int = Field(default=1, ge=1, le=2, description="Powers of two that add up to one weight.")
+    activation_bits: int = Field(default=8, ge=1, le=16, description="The width of feature maps.")
+    percentile: float = Field(
+        default=99.9, gt=50, le=100, description="The share of a channel's values that must not saturate, in percent."
+    )
+    calibration_images: int = Field(default=512, ge=1, description="Training images that set the ranges.")
+    epochs: int = Field(default=40, ge=0, description="Epochs of quantization-aware training.")
+    learning_rate: float = Field(default=2e-3, gt=0, description="The highest learning rate of that training.")
+    distillation: float = Field(
+        default=0.5, ge=0, le=1, description="The share of the loss that follows the float network."
+    )
+    augmentation: float = Field(
+        default=1.0, ge=0, le=2, description="Strength of random distortions of the training images."
+    )
+
+
+class Po2Quantizer:
+    """Round weights to powers of two and activations to integers."""
+
+    kind = StageKind.QUANTIZE
+    name = "po2"
+    version = "1"
+    options_model = Po2Options
+
+    def run(self, value: Network, options: Po2Options, context: StageContext) -> Graph:
+        """Return the integer graph; record its accuracy on the held-out images, its zeros and its size."""
+        from hsflow_po2.quantize import quantize
+        from hsflow_po2.rounding import Po2Rounding
+
+        dataset = context.dataset
+        graph = quantize(
+            value,
+            dataset.train_images,
+            dataset.train_labels,
+            quantize_options(options),
+            context.settings.seed,
+            rounding=Po2Rounding(options.levels, options.terms),
+            track=context.track,
+        )
+        record_graph(graph, context)
+        return graph
+
+
+def quantize_options(options: Po2Options) -> QuantizeOptions:
+    """Return what `hsflow_po2.quantize` takes."""
+    from hsflow_po2.formats import FormatOptions
+    from hsflow_po2.quantize import QuantizeOptions
+    from hsflow_torch.training import Recipe
+
+    recipe = Recipe(
+        options.epochs,
+        options.learning_rate,
+        augmentation=options.augmentation,
+        distillation=options.distillation,
+    )
+    return QuantizeOptions(
+        FormatOptions(options.activation_bits, options.percentile),
+        options.calibration_images,
+        recipe if options.mode == "qat" else None,
+    )
+
+
+def record_graph(graph: Graph, context: StageContext) -> None:
+    """Record the metrics of an integer graph: accuracy by the emulator, exact share of zeros, weights."""
+    from hsflow_po2.emulator import emulate
+    from hsflow_po2.quantize import weight_count, zero_fraction
+
+    dataset = context.dataset
+    outputs = emulate(graph, dataset.test_images).reshape(len(dataset.test_images), -1)
+    if outputs.shape[1] == len(dataset.classes):
+        percent = float((outputs.argmax(axis=1) == dataset.test_labels).mean() * 100)
+        context.record(ACCURACY_PO2, percent, unit="%", better="higher")
+    context.record(ZERO_FRACTION, zero_fraction(graph), better="higher")
+    context.record(WEIGHTS, weight_count(graph))
