@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any
 import pluggy
 
 if TYPE_CHECKING:
-    from hsflow.design import DesignFile
     from hsflow.fixedpoint import IntArray, Interval
     from hsflow.ir.addergraph import AdderGraph
     from hsflow.stage import Stage, StageEvent
@@ -52,10 +51,16 @@ def hsflow_lower_layer(matrix: IntArray, inputs: tuple[Interval, ...], layer: st
 
 
 @hookspec(firstresult=True)
-def hsflow_emit_kernel(kernel: Any) -> DesignFile | None:
-    """Return the RTL of one kernel (a `hsflow_harden.kernel.Kernel`), or None for the bit-parallel default.
+def hsflow_emit_kernel(tile: Any, operands: tuple[Any, ...], title: str) -> str | None:
+    """Return the RTL of one tile of a layer's kernel, or None to leave it to the next plugin.
 
-    The module must have the ports and the latency that the kernel states.
+    Args:
+        tile: a `hsflow_harden.kernel.Tile`: the module's name, the pipelined adder graph, the channels it makes.
+        operands: all operands of the kernel (`hsflow_harden.kernel.Operand`); `tile.operands` indexes them.
+        title: a comment that is safe to print behind `//`.
+
+    The module must have the ports, the packing and the latency that `hsflow_harden.emit_tile.emit_tile` states; the
+    simulation checks every integer and every cycle of it. hsflow's own makes bit-parallel adders.
     """
 
 

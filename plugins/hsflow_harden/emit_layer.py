@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 from hsflow.design import DesignFile, FileRole, LayerCost
@@ -12,7 +12,7 @@ from hsflow.ir.graph import Conv, MaxPool
 from hsflow.ir.tensor import Window
 from hsflow.templates import render
 from hsflow_harden.emit_tile import emit_tile, output_slices, output_width
-from hsflow_harden.kernel import Kernel, Requantizer, Tile, requantizer_output
+from hsflow_harden.kernel import Kernel, Operand, Requantizer, Tile, requantizer_output
 from hsflow_harden.names import comment
 from hsflow_harden.structure import StreamLayer
 
@@ -32,13 +32,16 @@ class _Channel:
     constant: str
 
 
-def emit_layer(layer: StreamLayer, cost: LayerCost) -> Iterator[DesignFile]:
-    """Yield the RTL files of one layer: its tiles, then its module."""
+EmitTile = Callable[[Tile, tuple[Operand, ...], str], str]
+
+
+def emit_layer(layer: StreamLayer, cost: LayerCost, emit: EmitTile = emit_tile) -> Iterator[DesignFile]:
+    """Yield the RTL files of one layer: its tiles as `emit` writes them, then its module."""
     title = comment(layer.layer.name)
     tiles = layer.kernel.tiles if layer.kernel else ()
     operands = layer.kernel.operands if layer.kernel else ()
     for number, tile in enumerate(tiles):
-        text = emit_tile(tile, operands, f"Layer {title}, tile {number}")
+        text = emit(tile, operands, f"Layer {title}, tile {number}")
         yield DesignFile(f"rtl/{tile.module}.sv", text, FileRole.RTL)
     yield DesignFile(f"rtl/{layer.module}.sv", _layer_text(layer, cost, title), FileRole.RTL)
 

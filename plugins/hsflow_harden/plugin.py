@@ -7,6 +7,8 @@ from hsflow import hookimpl
 from hsflow.fixedpoint import IntArray, Interval
 from hsflow.ir.addergraph import AdderGraph
 from hsflow.stage import Stage
+from hsflow_harden.emit_tile import emit_tile
+from hsflow_harden.kernel import Operand, Tile
 from hsflow_harden.sharing import share
 from hsflow_harden.stage import HardenStage
 
@@ -21,3 +23,9 @@ def hsflow_stages() -> list[Stage]:
 def hsflow_lower_layer(matrix: IntArray, inputs: tuple[Interval, ...], layer: str) -> AdderGraph:
     """Lower any matrix by sharing common subexpressions; other plugins are asked first."""
     return share(matrix, inputs)
+
+
+@hookimpl(trylast=True)
+def hsflow_emit_kernel(tile: Tile, operands: tuple[Operand, ...], title: str) -> str:
+    """Emit any tile as bit-parallel adders; other plugins are asked first."""
+    return emit_tile(tile, operands, title)

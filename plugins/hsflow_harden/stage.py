@@ -14,8 +14,10 @@ from hsflow.ir.addergraph import AdderGraph
 from hsflow.ir.graph import Graph
 from hsflow.ir.verify import verify
 from hsflow.stage import StageContext, StageKind, StageOptions
-from hsflow_harden.emit_layer import emit_layer
+from hsflow_harden.emit_layer import EmitTile, emit_layer
 from hsflow_harden.emit_network import emit_network
+from hsflow_harden.emit_tile import emit_tile
+from hsflow_harden.kernel import Operand, Tile
 from hsflow_harden.structure import Structure, build_structure, layer_cost
 
 
@@ -46,29 +48,37 @@ class HardenStage:
                 )
             return graph
 
+        def emit(tile: Tile, operands: tuple[Operand, ...], title: str) -> str:
+            text = context.hooks.hsflow_emit_kernel(tile=tile, operands=operands, title=title)
+            if not isinstance(text, str):
+                raise PluginError(
+                    "no plugin emitted a kernel", where=tile.module, got=text, expected="RTL text"
+                )
+            return text
+
         structure = build_structure(
             verify(value),
             lower,
             options.adder_levels_per_stage,
             lambda layers: context.track(layers, "harden"),
         )
-        design = emit_design(structure)
+        design = emit_design(structure, emit)
         _record(design, context)
         return design
 
 
-def emit_design(structure: Structure) -> Design:
-    """Return the design with all RTL of the hardened network."""
+def emit_design(structure: Structure, emit: EmitTile = emit_tile) -> Design:
+    """Return the design with all RTL of the hardened network, its tiles as `emit` writes them."""
     costs = tuple(layer_cost(layer) for layer in structure.layers)
-    files = tuple(_files(structure, costs))
+    files = tuple(_files(structure, costs, emit))
     return Design(
         structure.name, structure.graph, files, costs, structure.latency, structure.initiation_interval
     )
 
 
-def _files(structure: Structure, costs: tuple[LayerCost, ...]) -> Iterator[DesignFile]:
+def _files(structure: Structure, costs: tuple[LayerCost, ...], emit: EmitTile) -> Iterator[DesignFile]:
     for layer, cost in zip(structure.layers, costs, strict=True):
-        yield from emit_layer(layer, cost)
+        yield from emit_layer(layer, cost, emit)
     yield emit_network(structure)
 
 
