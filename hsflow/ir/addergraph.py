@@ -102,9 +102,16 @@ class AdderGraph:
         """Check that the program computes `matrix`, shape (outputs, inputs), exactly.
 
         Raises:
-            MismatchError: with the first output whose coefficients differ.
+            MismatchError: if the sizes differ; with the first output whose coefficients differ.
         """
         computed = self.coefficients()
+        if computed.shape != matrix.shape:
+            raise MismatchError(
+                "the adder graph has another size than its matrix",
+                where=where,
+                got=computed.shape,
+                expected=matrix.shape,
+            )
         wrong = np.flatnonzero((computed != matrix).any(axis=1))
         if wrong.size:
             row = int(wrong[0])

@@ -20,12 +20,15 @@ from hsflow.ir.graph import (
     GraphLayer,
     MaxPool,
     Po2Weight,
+    layer_output,
     requantize_shifts,
 )
 from hsflow.ir.network import INPUT_NAME
 from hsflow.ir.tensor import MAX_ACTIVATION_WIDTH, Shape, TensorFormat, Window
 
 NPU_WEIGHT_WIDTH = 8
+MAX_LEVELS = 32
+"""The widest exponent window: weights, and sums of them over any kernel, stay inside a signed 64-bit integer."""
 
 
 def verify(graph: Graph) -> Graph:
@@ -35,13 +38,16 @@ def verify(graph: Graph) -> Graph:
         ModelError: names the layer and the first rule that it breaks.
     """
     known = {INPUT_NAME: graph.input}
+    _check_shape(graph.input.shape, INPUT_NAME)
     _check_format(graph.input.format, graph.input.shape, INPUT_NAME)
     if not graph.layers:
         raise ModelError("the graph has no layer", where=graph.name, expected="at least one")
     for layer in graph.layers:
         _check_sources(layer, known)
-        _check_layer(layer, tuple(known[source] for source in layer.sources))
-        known[layer.name] = graph.feature_maps[layer.name]
+        sources = tuple(known[source] for source in layer.sources)
+        _check_layer(layer, sources)
+        known[layer.name] = layer_output(layer, sources[0])
+        _check_shape(known[layer.name].shape, layer.name)
         if isinstance(layer, Dense) and layer is not graph.layers[-1]:
             raise ModelError("a programmable dense layer must be the last layer", where=layer.name)
     return graph
@@ -146,6 +152,11 @@ def _check_output(layer: Conv | Add | AveragePool, sources: tuple[FeatureMap, ..
         check_width(max(shift, 0) + 1, layer.name)
 
 
+def _check_shape(shape: Shape, where: str) -> None:
+    if min(shape.channels, shape.height, shape.width) < 1:
+        raise ModelError("a feature map is empty", where=where, got=shape, expected="sizes of at least 1")
+
+
 def _check_format(form: TensorFormat, shape: Shape, where: str) -> None:
     if not 1 <= form.width <= MAX_ACTIVATION_WIDTH:
         raise ModelError(
@@ -202,6 +213,13 @@ def _check_weight(weight: Po2Weight, where: str) -> None:
     sign, exponent = weight.sign.array, weight.exponent.array
     if sign.ndim != 5 or sign.shape != exponent.shape or {sign.dtype, exponent.dtype} != {np.dtype(np.int8)}:
         raise ModelError("Po2 weights must be two int8 arrays of one 5-D shape", where=where, got=sign.shape)
+    if not 1 <= weight.levels <= MAX_LEVELS:
+        raise ModelError(
+            "a Po2 weight's window of exponents is out of range",
+            where=where,
+            got=weight.levels,
+            expected=f"1..{MAX_LEVELS} levels",
+        )
     if (np.abs(sign) > 1).any() or (exponent < 0).any() or (exponent >= weight.levels).any():
         raise ModelError(
             "a Po2 weight is outside its window",
