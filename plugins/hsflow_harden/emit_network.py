@@ -32,8 +32,8 @@ class _Wiring:
         ends = [stream]
         while len(ends) < readers:
             number, source = len(ends), ends.pop()
-            first, second = (self.stream(f"{stream}_fork{number}{side}", width) for side in "ab")
-            fork = {"kind": "fork", "name": f"{stream}_fork{number}", "source": source, "width": width}
+            first, second = (self.stream(f"{stream}__fork{number}{side}", width) for side in "ab")
+            fork = {"kind": "fork", "name": f"{stream}__fork{number}", "source": source, "width": width}
             self.items.append({**fork, "first": first, "second": second})
             ends += [first, second]
         self.ends[name] = ends
@@ -105,9 +105,9 @@ def _place(wiring: _Wiring, name: str, readers: dict[str, int]) -> None:
         width = layer.sources[number].pixel_width
         stream = wiring.ends[source].pop(0)
         sources.append(
-            wiring.fifo(stream, layer.fifo_depths[number], width, f"{layer.identifier}_fifo{number}")
+            wiring.fifo(stream, layer.fifo_depths[number], width, f"{layer.identifier}__fifo{number}")
         )
-    output = wiring.stream(f"{layer.identifier}_out", layer.output.pixel_width)
+    output = wiring.stream(f"{layer.identifier}__out", layer.output.pixel_width)
     wiring.items.append(
         {
             "kind": "layer",

@@ -71,9 +71,9 @@ class _TileWriter:
     def _inputs(self) -> Iterator[str]:
         offset = 0
         for number, operand in enumerate(self.operands):
-            # The range may need fewer bits than the format stores.
+            # The range may need fewer bits than the format stores, and no sign where the format has one.
             width = min(operand.width, operand.interval.width)
-            yield f"  wire {_range(width, operand.signed)}x{number} = data_i[{offset}+:{width}];"
+            yield f"  wire {_range(width, operand.interval.signed)}x{number} = data_i[{offset}+:{width}];"
             if width < operand.width:
                 spare = f"{offset + width}+:{operand.width - width}"
                 yield f"  wire unused_x{number} = ^data_i[{spare}];"
@@ -129,7 +129,7 @@ class _TileWriter:
             interval = self.graph.intervals[value]
             return _range(interval.width, interval.signed)
         operand = self.operands[value]
-        return _range(min(operand.width, operand.interval.width), operand.signed)
+        return _range(min(operand.width, operand.interval.width), operand.interval.signed)
 
 
 def _range(width: int, signed: bool) -> str:

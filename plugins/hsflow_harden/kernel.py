@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from hsflow.errors import MismatchError
 from hsflow.fixedpoint import IntArray, Interval, rounding_constant
 from hsflow.ir.addergraph import AdderGraph, Output
 from hsflow.ir.graph import Add, AveragePool, Conv, FeatureMap, MaxPool, requantize_shifts
@@ -99,7 +100,7 @@ def build_kernel(
     """Lower `layer` to tiles with `lower`, prove each adder graph, and cut them by a register every `levels` levels.
 
     Raises:
-        MismatchError: if `lower` returns a graph that does not compute its matrix.
+        MismatchError: if `lower` returns a graph that does not compute its matrix, or for other input ranges.
     """
     operands = _operands(layer, sources)
     blocks = [tile for tile in _tiles(list(_blocks(layer, sources))) if tile.matrix.any()]
@@ -125,8 +126,13 @@ def is_global_pool(layer: HardenedLayer, source: FeatureMap) -> bool:
 
 
 def _lower(block: Block, operands: tuple[Operand, ...], name: str, lower: LowerMatrix) -> AdderGraph:
-    graph = lower(block.matrix, tuple(operands[index].interval for index in block.operands), name)
+    intervals = tuple(operands[index].interval for index in block.operands)
+    graph = lower(block.matrix, intervals, name)
     graph.prove(block.matrix, name)
+    if graph.inputs != intervals:
+        raise MismatchError(
+            "the adder graph assumes other input ranges, so its widths prove nothing", where=name
+        )
     return graph
 
 
@@ -153,9 +159,10 @@ def _intervals(layer: Conv | Add | AveragePool, form: TensorFormat) -> tuple[Int
 
 
 def sum_width(layer: AveragePool, source: FeatureMap) -> int:
-    """Return the bits of each running sum of a global pool."""
+    """Return the bits of each running sum of a global pool: never fewer than its input's, whatever the ranges."""
     pixels = source.shape.pixels
-    return max(Interval(i.low * pixels, i.high * pixels).width for i in source.format.intervals)
+    widths = (Interval(i.low * pixels, i.high * pixels).width for i in source.format.intervals)
+    return max(source.format.width, *widths)
 
 
 def _sum_operands(layer: AveragePool, source: FeatureMap) -> tuple[Operand, ...]:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -10,9 +11,11 @@ from typing import Any
 import numpy as np
 
 from hsflow.design import LayerCost
+from hsflow.errors import ModelError
 from hsflow.fixedpoint import IntArray
 from hsflow.ir.graph import Add, Conv, Dense, FeatureMap, Graph, MaxPool
 from hsflow.ir.network import INPUT_NAME
+from hsflow.keywords import SYSTEMVERILOG_KEYWORDS
 from hsflow_harden import timing
 from hsflow_harden.kernel import HardenedLayer, Kernel, LowerMatrix, build_kernel, is_global_pool
 from hsflow_harden.names import identifiers
@@ -86,12 +89,30 @@ def build_structure(
         lower: makes the adder graph of an integer matrix.
         levels: adder levels between two pipeline registers, at least 1.
         track: wraps the iteration over layers, for a progress bar.
+
+    Raises:
+        ModelError: if the graph's name cannot begin a module's name.
     """
+    _check_name(graph.name)
     hardened = [layer for layer in graph.layers if not isinstance(layer, Dense)]
-    names = identifiers(layer.name for layer in hardened)
+    prefix = f"{graph.name}_"
+    keywords = (word.removeprefix(prefix) for word in SYSTEMVERILOG_KEYWORDS if word.startswith(prefix))
+    names = identifiers((layer.name for layer in hardened), reserved=keywords)
     return schedule(
         graph, tuple(_stream_layer(graph, layer, names, lower, levels) for layer in track(hardened))
     )
+
+
+def _check_name(name: str) -> None:
+    library = name.lower() == "hsflow" or name.lower().startswith("hsflow_")
+    if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_]*", name) or name in SYSTEMVERILOG_KEYWORDS or library:
+        raise ModelError(
+            "a design cannot have this name",
+            where="the network's name",
+            got=repr(name),
+            expected="a letter, then letters, digits and _; no keyword; not hsflow or hsflow_*, which name the library",
+            hint="choose another name in flow.toml",
+        )
 
 
 def _stream_layer(
