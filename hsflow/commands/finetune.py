@@ -1,0 +1,73 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`finetune`: a new task for finished hardware."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from hsflow.commands.session import DEFAULT_CONFIG, Config, session_of
+
+if TYPE_CHECKING:
+    from hsflow.finetuning import Retrained
+
+IMAGE_FILE = "npu.hex"
+GRAPH_FILE = "graph.json"
+
+
+def finetune(
+    context: typer.Context,
+    task: Annotated[
+        str, typer.Option(help="odd-even, rotate90, or an .npz file with the new task's images.")
+    ],
+    config: Config = DEFAULT_CONFIG,
+    output: Annotated[
+        Path, typer.Option("--output", "-o", help="Where the new memory image and graph go.")
+    ] = Path("finetuned"),
+    simulate: Annotated[
+        Path | None, typer.Option(help="The work root of a built simulation: run the new task on it.")
+    ] = None,
+    seed: Annotated[
+        int | None, typer.Option(min=0, help="The seed of training; by default the flow's.")
+    ] = None,
+) -> None:
+    """Train only the programmable layer on a new task; the hardened layers stay as they were built."""
+    from hsflow import finetuning
+    from hsflow.flow import Selection
+    from hsflow.stage import StageKind
+
+    session = session_of(context)
+    project = session.project(config)
+    design = project.run(Selection(StageKind.NPU)).design
+    dataset = finetuning.load_task(task, project.dataset, Path.cwd())
+    chosen = project.configuration.settings.seed if seed is None else seed
+    retrained = finetuning.retrain(design, dataset, chosen)
+    summary = _written(retrained, output)
+    if simulate is not None:
+        result = finetuning.simulate(retrained, simulate)
+        summary |= {"simulated_images": result.images, "hardware_accuracy": result.accuracy}
+    session.show(summary, lambda: _sentence(summary))
+
+
+def _written(retrained: Retrained, output: Path) -> dict[str, Any]:
+    from hsflow.durable import replace_file
+    from hsflow.emulation import accuracy, emulate
+    from hsflow.ir.serial import to_json
+
+    output.mkdir(parents=True, exist_ok=True)
+    replace_file(output / IMAGE_FILE, retrained.image.encode())
+    replace_file(output / GRAPH_FILE, (to_json(retrained.graph) + "\n").encode())
+    data = retrained.dataset
+    score = accuracy(emulate(retrained.graph, data.test_images), data.test_labels)
+    return {"task": data.name, "accuracy": score, "image": str(output / IMAGE_FILE)}
+
+
+def _sentence(summary: dict[str, Any]) -> str:
+    line = f"{summary['task']}: accuracy {summary['accuracy']:.2%}, memory image in {summary['image']}"
+    if summary.get("hardware_accuracy") is not None:
+        line += (
+            f"\nhardware: {summary['simulated_images']:,} images, accuracy {summary['hardware_accuracy']:.2%}"
+        )
+    return line

@@ -1,0 +1,105 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`new`, `build` and `run`: from nothing to files, and from files to a running target."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from hsflow.commands.session import (
+    DEFAULT_CONFIG,
+    DEFAULT_OUTPUT,
+    Config,
+    Force,
+    From,
+    Only,
+    Output,
+    Overwrite,
+    To,
+    session_of,
+)
+from hsflow.errors import ToolError
+
+
+def new(
+    context: typer.Context,
+    name: Annotated[str, typer.Argument(help="The design's name; also the new folder's.")],
+) -> None:
+    """Start a project: write a commented flow.toml into a new folder."""
+    from hsflow.plugins import load_plugins
+    from hsflow.starter import write_starter
+
+    path = write_starter(Path(name), name, load_plugins())
+    session_of(context).show(
+        {"config": str(path)}, lambda: f"{path} is written; next:\n  cd {name}\n  hsflow build"
+    )
+
+
+def build(
+    context: typer.Context,
+    config: Config = DEFAULT_CONFIG,
+    output: Output = DEFAULT_OUTPUT,
+    first: From = None,
+    last: To = None,
+    only: Only = None,
+    force: Force = None,
+    overwrite: Overwrite = False,
+) -> None:
+    """Run the flow and write the packaged cores; stages whose result is in the store are not run again."""
+    from hsflow import metrics
+    from hsflow.flow import Selection
+
+    session = session_of(context)
+    selection = Selection.of_options(first=first, last=last, only=only, force=force or ())
+    result, changed = session.project(config).build(output, selection, overwrite=overwrite)
+    packaged = selection.last in result.artifacts and selection.last == "package"
+    if packaged:
+        session.reporter.info(f"[green]✓[/] {output}: {len(changed)} files changed")
+    session.show(_summary(result, output if packaged else None), lambda: metrics.render(result.metrics))
+
+
+def run(
+    context: typer.Context,
+    target: Annotated[str, typer.Argument(help="A target of the packaged core, such as `sim`.")],
+    config: Config = DEFAULT_CONFIG,
+    output: Output = DEFAULT_OUTPUT,
+    work_root: Annotated[
+        Path | None, typer.Option(help="Where the target is built and run; by default work/TARGET.")
+    ] = None,
+    overwrite: Overwrite = False,
+) -> None:
+    """Build what has changed, then run a target: a simulation, or another flow of FuseSoC."""
+    from hsflow.output import check_complete
+
+    session = session_of(context)
+    _, _ = session.project(config).build(output, overwrite=overwrite)
+    check_complete(output)
+    place = work_root or Path("work") / target
+    status = _run_target(target, output, place, session.reporter)
+    if status:
+        raise ToolError(
+            f"the target '{target}' failed",
+            where=str(place),
+            got=f"exit status {status}",
+            hint="see its log above",
+        )
+    session.show({"target": target, "work_root": str(place), "status": status}, lambda: None)
+
+
+def _run_target(target: str, output: Path, work_root: Path, reporter: Any) -> int:
+    from hsflow.eda import run_target
+
+    return run_target(target, output, work_root, reporter=reporter)
+
+
+def _summary(result: Any, output: Path | None) -> dict[str, Any]:
+    return {
+        "output": None if output is None else str(output),
+        "metrics": {name: metric.model_dump() for name, metric in result.metrics.items()},
+        "stages": [
+            {"stage": str(event.kind), "name": event.name, "key": event.key, "cached": event.cached}
+            for event in result.events
+        ],
+    }

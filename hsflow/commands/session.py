@@ -1,0 +1,96 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What every command shares: where results and messages go, the options that several have, and the project."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from hsflow.config import FILE_NAME, STAGES, nearest
+from hsflow.progress import ConsoleReporter
+from hsflow.stage import StageKind
+
+if TYPE_CHECKING:
+    from rich.console import Console, RenderableType
+
+    from hsflow.project import Project
+
+DEFAULT_OUTPUT = Path("build")
+
+
+@dataclass(frozen=True)
+class Session:
+    """Hold how a command speaks: results go to standard output, messages to standard error.
+
+    `verbosity` is -1 (quiet), 0, or 1 and above (verbose); with `as_json` standard output is one JSON object.
+    """
+
+    verbosity: int = 0
+    as_json: bool = False
+
+    @property
+    def console(self) -> Console:
+        """Return the console of standard output."""
+        return _console(stderr=False)
+
+    @property
+    def reporter(self) -> ConsoleReporter:
+        """Return who tells the user what happens."""
+        return ConsoleReporter(
+            _console(stderr=True), -1 if self.as_json and not self.verbosity else self.verbosity
+        )
+
+    def project(self, config: Path) -> Project:
+        """Return the project of a flow.toml."""
+        from hsflow.project import Project
+
+        return Project.open(config, self.reporter)
+
+    def show(self, data: Mapping[str, Any], render: Callable[[], RenderableType | None]) -> None:
+        """Show a command's result: as JSON, or for people what `render` returns (nothing at -q)."""
+        if self.as_json:
+            print(json.dumps(data, sort_keys=True, indent=2, allow_nan=False, default=str))
+        elif self.verbosity >= 0 and (renderable := render()) is not None:
+            self.console.print(renderable, soft_wrap=isinstance(renderable, str))
+
+
+def _console(*, stderr: bool) -> Console:
+    from rich.console import Console
+
+    return Console(file=sys.stderr if stderr else sys.stdout, highlight=False)
+
+
+def session_of(context: typer.Context) -> Session:
+    """Return the session that the program's own options made."""
+    return context.obj if isinstance(context.obj, Session) else Session()
+
+
+def parse_stage(text: str | StageKind) -> StageKind:
+    """Return the stage of that name; an unknown one is a usage error that lists the known ones."""
+    if text not in STAGES:
+        raise typer.BadParameter(f"unknown stage '{text}'; {nearest(text, STAGES)}")
+    return StageKind(text)
+
+
+def _stage_option(name: str, text: str) -> Any:
+    return typer.Option(name, parser=parse_stage, metavar="STAGE", help=text)
+
+
+Config = Annotated[Path, typer.Option("--config", "-c", help="The flow's configuration.")]
+Output = Annotated[Path, typer.Option("--output", "-o", help="The folder of the packaged cores.")]
+Overwrite = Annotated[
+    bool, typer.Option(help="Replace files in the output that were edited or are not hsflow's.")
+]
+From = Annotated[StageKind | None, _stage_option("--from", "Run this stage and all after it again.")]
+To = Annotated[StageKind | None, _stage_option("--to", "Stop after this stage.")]
+Only = Annotated[StageKind | None, _stage_option("--only", "Run this stage again, and stop after it.")]
+Force = Annotated[
+    list[StageKind] | None, _stage_option("--force", "Run this stage again; may be given several times.")
+]
+DEFAULT_CONFIG = Path(FILE_NAME)

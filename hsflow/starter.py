@@ -1,0 +1,111 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The flow.toml that `hsflow new` writes: every option of the default stages, with its meaning and default."""
+
+from __future__ import annotations
+
+import json
+import textwrap
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
+
+from hsflow.config import DEFAULTS, FILE_NAME, STAGES, USE, name_problem
+from hsflow.durable import replace_file
+from hsflow.errors import ConfigurationError
+from hsflow.plugins import PluginManager
+from hsflow.stage import StageKind
+
+_WIDTH = 100
+_HEAD = """\
+# A flow of hsflow: from a trained network to FuseSoC cores.
+#
+#     hsflow build            run every stage and write the cores into build/
+#     hsflow emulate          score the integer network, bit for bit what the hardware computes
+#     hsflow run sim          simulate the hardware against it
+#
+# A line that is commented out shows a default. An unknown table or key is an error.
+
+[flow]
+# The design's name, and its top module's.
+name = "{name}"
+# `digits` (1,797 images of handwritten digits, 8x8), or an .npz file with the arrays train_images and test_images
+# (uint8; n, channels, height, width), train_labels and test_labels.
+# data = "digits"
+# seed = 1
+# The clock for which throughput is stated.
+# clock_mhz = 1000.0
+"""
+_PURPOSES = {
+    StageKind.LOAD: "Where the trained network comes from.",
+    StageKind.PRUNE: "Which weights become zero: they cost nothing in hardware.",
+    StageKind.QUANTIZE: "How weights become powers of two, and activations small integers.",
+    StageKind.HARDEN: "How layers become adders and wires.",
+    StageKind.NPU: "The last layer, which stays programmable.",
+    StageKind.PACKAGE: "What is written into the output folder.",
+}
+
+
+def write_starter(folder: Path, name: str, plugins: PluginManager) -> Path:
+    """Write `folder`/flow.toml for a design called `name` and return its path.
+
+    Raises:
+        ConfigurationError: if the name is not allowed, or the file exists.
+    """
+    if problem := name_problem(name):
+        raise ConfigurationError(f"the name {problem}", where=repr(name))
+    path = folder / FILE_NAME
+    if path.exists():
+        raise ConfigurationError("the file exists", where=str(path), hint="choose another name, or remove it")
+    folder.mkdir(parents=True, exist_ok=True)
+    replace_file(path, starter_text(name, plugins).encode())
+    return path
+
+
+def starter_text(name: str, plugins: PluginManager) -> str:
+    """Return the text of a flow.toml with every default stage and its options."""
+    parts = [_HEAD.format(name=name)]
+    for kind in STAGES:
+        use = DEFAULTS[kind]
+        parts.append("\n".join([*_comment(_PURPOSES[kind]), f"[{kind}]", f"{USE} = {json.dumps(use)}"]))
+        registered = plugins.stages.get((kind, use))
+        if registered is not None:
+            parts[-1] += "".join(f"\n{line}" for line in _options(registered.stage.options_model))
+        parts[-1] += "\n"
+    return "\n".join(parts)
+
+
+def _options(model: type[BaseModel]) -> Iterator[str]:
+    for name, field in model.model_fields.items():
+        yield from _comment(field.description or "")
+        yield f"# {name} = {toml_value(_default(field))}"
+
+
+def _default(field: FieldInfo) -> Any:
+    return None if field.is_required() else field.get_default(call_default_factory=True, validated_data={})
+
+
+def _comment(text: str) -> list[str]:
+    return textwrap.wrap(text, _WIDTH, initial_indent="# ", subsequent_indent="# ")
+
+
+def toml_value(value: Any) -> str:
+    """Return `value` as TOML writes it; None, which TOML lacks, as `...`."""
+    match value:
+        case None:
+            return "..."
+        case bool():
+            return str(value).lower()
+        case str():
+            return json.dumps(str(value), ensure_ascii=False)
+        case tuple() | list():
+            return f"[{', '.join(map(toml_value, value))}]"
+        case BaseModel():
+            return toml_value(value.model_dump(mode="json"))
+        case dict():
+            return "{" + ", ".join(f"{key} = {toml_value(entry)}" for key, entry in value.items()) + "}"
+        case int() | float():
+            return repr(value)
+    return json.dumps(str(value))
