@@ -24,7 +24,6 @@ from typing import Any
 import yaml
 
 from hsflow.design import DesignFile, FileRole
-from hsflow.durable import replace_file
 from hsflow.errors import ConfigurationError, ToolError
 from hsflow.process import run, terminate_as_interrupt
 from hsflow.progress import Reporter
@@ -228,18 +227,6 @@ def plusarg_parameters() -> dict[str, dict[str, str]]:
         name: {"datatype": "int", "paramtype": "plusarg", "description": text}
         for name, text in _PLUSARGS.items()
     }
-
-
-def write_tree(folder: Path, files: Iterable[DesignFile]) -> None:
-    """Write files below a folder, each in one step; one that has its content already keeps its time."""
-    chosen = tuple(files)
-    _check_paths(chosen)
-    for file in chosen:
-        path = folder / file.path
-        path.parent.mkdir(parents=True, exist_ok=True)
-        content = file.text.encode()
-        if not path.is_file() or path.read_bytes() != content:
-            replace_file(path, content)
 
 
 def run_target(name: str, cores_root: Path, work_root: Path, *, reporter: Reporter | None = None) -> int:

@@ -82,8 +82,7 @@ def publish(tree: Path, folder: Path, vlnv: str) -> Path:
     core = _parsed(source)
     if not isinstance(core, dict) or "filesets" not in core:
         raise ConfigurationError("the core file has no filesets", where=str(source))
-    paths = sorted(path for path in tree.rglob("*") if path.is_file() and path != source)
-    contents = {path.relative_to(tree).as_posix(): file_digest(path) for path in paths}
+    contents = _contents(tree, source)
     name = digest(canonical_json(contents))[:_DIGEST_CHARACTERS]
     folder.mkdir(parents=True, exist_ok=True)
     with FileLock(folder / _LOCK):
@@ -149,6 +148,13 @@ def _core_of(tree: Path) -> Path:
             "a built design must hold one core file", where=str(tree), got=[path.name for path in cores]
         )
     return cores[0]
+
+
+def _contents(tree: Path, core: Path) -> dict[str, str]:
+    """Return each file's digest by its path in the tree, without the core file and what is hidden."""
+    paths = sorted(path.relative_to(tree) for path in tree.rglob("*") if path.is_file() and path != core)
+    shown = (path for path in paths if not any(part.startswith(".") for part in path.parts))
+    return {path.as_posix(): file_digest(tree / path) for path in shown}
 
 
 def _copy(tree: Path, contents: Mapping[str, str], target: Path) -> None:

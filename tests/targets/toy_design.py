@@ -7,7 +7,8 @@ import random
 from pathlib import Path
 
 from hsflow.design import DesignFile, FileRole
-from hsflow.eda import TestbenchParameters, core_file, render_testbench, write_tree
+from hsflow.eda import TestbenchParameters, core_file, render_testbench
+from hsflow.output import write_output
 from hsflow.results import SimulationPlan
 
 PIXELS = 16
@@ -96,4 +97,4 @@ def design_files() -> tuple[DesignFile, ...]:
 def write_toy_core(folder: Path, vlnv: str = VLNV) -> None:
     """Write the toy as `hsflow build` writes a design."""
     files = design_files()
-    write_tree(folder, (*files, core_file(vlnv, "toy", files, library=())))
+    write_output(folder, (*files, core_file(vlnv, "toy", files, library=())))
