@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Correct biases after rounding (Nagel et al., "Data-Free Quantization Through Weight Equalization and Bias
-Correction", 2019, section 4.2): each layer's mean output becomes the float network's again, first layer first.
+"""Correct biases after rounding: each layer's mean output becomes the float network's again, first layer first.
+
+Source: Nagel et al., "Data-Free Quantization Through Weight Equalization and Bias Correction", 2019, section 4.2.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ def correct_biases(quantized: QuantizedModule, reference: AverageModule, images:
         target = reference.compute(layer, [wanted[source] for source in layer.sources])
         value = quantized.compute(layer, [found[source] for source in layer.sources])
         if isinstance(layer, Conv | Dense):
-            quantized.parameters_of(layer).bias += _channel_means(target) - _channel_means(value)
+            quantized.parameters_of(layer).bias.add_(_channel_means(target) - _channel_means(value))
             value = quantized.compute(layer, [found[source] for source in layer.sources])
         wanted[layer.name] = reference.finish(layer, target)
         found[layer.name] = quantized.finish(layer, value)

@@ -20,7 +20,17 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from hsflow.fixedpoint import IntArray, Interval, rounding_constant
-from hsflow.ir.graph import Add, AveragePool, Conv, Dense, FeatureMap, Graph, GraphLayer, MaxPool, requantize_shifts
+from hsflow.ir.graph import (
+    Add,
+    AveragePool,
+    Conv,
+    Dense,
+    FeatureMap,
+    Graph,
+    GraphLayer,
+    MaxPool,
+    requantize_shifts,
+)
 from hsflow.ir.interp import check_images
 from hsflow.ir.network import INPUT_NAME
 from hsflow.ir.tensor import Padding, TensorFormat, Window
@@ -120,7 +130,9 @@ def number_type(bound: int) -> torch.dtype:
 class _Requantize:
     """Shift right with rounding half up, left exactly, and saturate; the result is float32, at most 16 bits."""
 
-    def __init__(self, shifts: tuple[int, ...], output: TensorFormat, dtype: torch.dtype, device: str) -> None:
+    def __init__(
+        self, shifts: tuple[int, ...], output: TensorFormat, dtype: torch.dtype, device: str
+    ) -> None:
         self.dtype = dtype
         self.half = _column([rounding_constant(shift) for shift in shifts], dtype, device)
         self.right = _column([max(shift, 0) for shift in shifts], torch.int64, device)
@@ -193,7 +205,7 @@ def _conv_bound(layer: Conv, source: TensorFormat, shifts: tuple[int, ...]) -> i
         for interval, align in zip(input_intervals(layer, source), source.alignment, strict=True)
     ]
     totals = weights.sum(axis=(2, 3))
-    bounds = []
+    bounds: list[int] = []
     for output in range(outputs):
         first = int(group[output]) * inputs
         products = sum(int(totals[output, i]) * largest[first + i] for i in range(inputs))
@@ -204,7 +216,9 @@ def _conv_bound(layer: Conv, source: TensorFormat, shifts: tuple[int, ...]) -> i
 class _AddStep:
     def __init__(self, layer: Add, left: TensorFormat, right: TensorFormat, device: str) -> None:
         finest = [max(pair) for pair in zip(left.fractions, right.fractions, strict=True)]
-        factors = [[1 << (f - g) for f, g in zip(finest, form.fractions, strict=True)] for form in (left, right)]
+        factors = [
+            [1 << (f - g) for f, g in zip(finest, form.fractions, strict=True)] for form in (left, right)
+        ]
         shifts = requantize_shifts(layer, (left, right))
         dtype = number_type(_add_bound(factors, (left, right), shifts))
         self.left, self.right = (_column(factor, dtype, device) for factor in factors)

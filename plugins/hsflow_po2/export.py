@@ -86,7 +86,10 @@ def _integer_bias(bias: NDArray[np.float64], fractions: IntArray, where: str) ->
     scaled = np.rint(bias * 2.0**fractions)
     if (np.abs(scaled) > _LARGEST_BIAS).any():
         raise ModelError(
-            "a bias does not fit its accumulator", where=where, got=f"{np.abs(bias).max():g}", hint="train again"
+            "a bias does not fit its accumulator",
+            where=where,
+            got=f"{np.abs(bias).max():g}",
+            hint="train again",
         )
     integers: IntArray = scaled.astype(np.int64)
     return integers
@@ -124,9 +127,7 @@ def _without_trailing_zeros(layer: ir.Conv, source: TensorFormat) -> ir.Conv:
     return replace(layer, weight=weight, weight_fractions=tuple(fractions), bias=Constant(bias))
 
 
-def _reachable(
-    layer: ir.Conv | ir.Add | ir.AveragePool, sources: tuple[ir.FeatureMap, ...]
-) -> TensorFormat:
+def _reachable(layer: ir.Conv | ir.Add | ir.AveragePool, sources: tuple[ir.FeatureMap, ...]) -> TensorFormat:
     """Return the output's format with each channel's range narrowed to what interval arithmetic says it can be."""
     form = layer.output
     shifts = ir.requantize_shifts(layer, tuple(source.format for source in sources))

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
+from hsflow_torch.module import NetworkModule
 from torch import Tensor
 
 from hsflow.fixedpoint import Interval
@@ -21,11 +22,9 @@ from hsflow.ir.network import (
     Conv,
     Dense,
     MaxPool,
-    Network,
     NetworkLayer,
 )
 from hsflow.ir.tensor import TensorFormat
-from hsflow_torch.module import NetworkModule
 
 RELU6_CAP = 6
 FRACTION_SPREAD = 6
@@ -69,7 +68,7 @@ def observe(module: NetworkModule, images: Tensor, percentile: float) -> dict[st
     """Return each feature map's magnitude that `percentile` percent of a channel's values stay below, (channels,)."""
     module.eval()
     ranges: dict[str, Tensor] = {}
-    for batch in images.split(_BATCH):
+    for batch in torch.split(images, _BATCH):
         for name, value in module.feature_maps(batch).items():
             found = _percentile(value, percentile)
             ranges[name] = torch.maximum(ranges[name], found) if name in ranges else found
@@ -111,7 +110,8 @@ def is_signed(layer: NetworkLayer, source_signed: bool) -> bool:
 def _fractions(ranges: list[float], highest: int) -> tuple[int, ...]:
     """Return the finest fraction at which each range fits; a channel that is always zero takes the finest of all."""
     found = [
-        math.floor(math.log2((highest + 0.5) / value)) if value > _SMALLEST_RANGE else None for value in ranges
+        math.floor(math.log2((highest + 0.5) / value)) if value > _SMALLEST_RANGE else None
+        for value in ranges
     ]
     known = [fraction for fraction in found if fraction is not None] or [PIXEL_FRACTION]
     finest = min(max(known), min(known) + FRACTION_SPREAD)

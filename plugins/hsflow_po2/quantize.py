@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import torch
+from hsflow_torch.training import Recipe, Tracker, fit, silent
 from numpy.typing import NDArray
 
 from hsflow.ir.graph import Conv, Graph
@@ -21,7 +22,6 @@ from hsflow_po2.export import export_graph
 from hsflow_po2.formats import FormatOptions, calibrate
 from hsflow_po2.rounding import Po2Rounding, WeightRounding
 from hsflow_po2.simulate import AverageModule, QuantizedModule
-from hsflow_torch.training import Recipe, Tracker, fit, silent
 
 
 @dataclass(frozen=True)

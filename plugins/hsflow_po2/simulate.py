@@ -11,6 +11,7 @@ from __future__ import annotations
 from typing import cast
 
 import torch
+from hsflow_torch.module import NetworkModule
 from torch import Tensor, nn
 
 from hsflow.ir.network import AveragePool, Conv, Dense, MaxPool, Network, NetworkLayer
@@ -19,7 +20,6 @@ from hsflow_po2.averages import divisor
 from hsflow_po2.dense import WEIGHT_LIMIT, dense_fraction, feature_fractions
 from hsflow_po2.formats import Formats
 from hsflow_po2.rounding import WeightRounding
-from hsflow_torch.module import NetworkModule
 
 GUARD_BITS = 16
 """How many bits finer than the output the accumulator may be; smaller weights could not change the output."""

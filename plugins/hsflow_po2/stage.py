@@ -23,17 +23,23 @@ class Po2Options(StageOptions):
     """Say how weights and activations become integers."""
 
     mode: Literal["ptq", "qat"] = Field(
-        default="qat", description="Round after training with corrected biases (ptq), or train with rounding (qat)."
+        default="qat",
+        description="Round after training with corrected biases (ptq), or train with rounding (qat).",
     )
     levels: int = Field(default=8, ge=1, le=32, description="Exponents that a channel's weights may take.")
     terms: int = Field(default=1, ge=1, le=2, description="Powers of two that add up to one weight.")
     activation_bits: int = Field(default=8, ge=1, le=16, description="The width of feature maps.")
     percentile: float = Field(
-        default=99.9, gt=50, le=100, description="The share of a channel's values that must not saturate, in percent."
+        default=99.9,
+        gt=50,
+        le=100,
+        description="The share of a channel's values that must not saturate, in percent.",
     )
     calibration_images: int = Field(default=512, ge=1, description="Training images that set the ranges.")
     epochs: int = Field(default=40, ge=0, description="Epochs of quantization-aware training.")
-    learning_rate: float = Field(default=2e-3, gt=0, description="The highest learning rate of that training.")
+    learning_rate: float = Field(
+        default=2e-3, gt=0, description="The highest learning rate of that training."
+    )
     distillation: float = Field(
         default=0.5, ge=0, le=1, description="The share of the loss that follows the float network."
     )
@@ -71,9 +77,10 @@ class Po2Quantizer:
 
 def quantize_options(options: Po2Options) -> QuantizeOptions:
     """Return what `hsflow_po2.quantize` takes."""
+    from hsflow_torch.training import Recipe
+
     from hsflow_po2.formats import FormatOptions
     from hsflow_po2.quantize import QuantizeOptions
-    from hsflow_torch.training import Recipe
 
     recipe = Recipe(
         options.epochs,

@@ -99,7 +99,10 @@ def _from_factory(model: str) -> nn.Module:
 def _checked(module: Any, model: str) -> nn.Module:
     if not isinstance(module, nn.Module):
         raise ModelError(
-            "the factory returned no module", where=model, got=type(module).__name__, expected="torch.nn.Module"
+            "the factory returned no module",
+            where=model,
+            got=type(module).__name__,
+            expected="torch.nn.Module",
         )
     return module
 

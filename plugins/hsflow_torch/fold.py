@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hsflow.ir.network import INPUT_NAME, PIXEL_FRACTION, Conv, NetworkLayer
+from hsflow.ir.network import INPUT_NAME, PIXEL_FRACTION, Add, Conv, NetworkLayer
 from hsflow.ir.tensor import Constant, Window
 
 FloatArray = NDArray[np.float64]
@@ -96,6 +96,6 @@ def _free_name(layers: Sequence[NetworkLayer]) -> str:
 def _reading(layer: NetworkLayer, name: str) -> NetworkLayer:
     """Return `layer` with the image replaced by the layer `name`."""
     sources = tuple(name if source == INPUT_NAME else source for source in layer.sources)
-    if len(sources) == 2:
-        return replace(layer, sources=sources)
+    if isinstance(layer, Add):
+        return replace(layer, sources=(sources[0], sources[1]))
     return replace(layer, source=sources[0])

@@ -56,7 +56,9 @@ def lower(
     if builder.problems:
         raise _refusal(name, builder.problems)
     if not builder.layers:
-        raise ModelError("the model has no layer", where=name, expected="at least one convolution or linear layer")
+        raise ModelError(
+            "the model has no layer", where=name, expected="at least one convolution or linear layer"
+        )
     layers = fold_preprocessing(tuple(builder.layers.values()), input_shape.channels, mean, std)
     origins = tuple((layer.name, builder.origins.get(layer.name, layer.name)) for layer in layers)
     return Network(name, input_shape, layers, classes, origins)
@@ -153,7 +155,11 @@ def _flat(values: Any) -> Iterator[Any]:
 def _operator(builder: Builder, node: fx.Node) -> str:
     if node.op == "call_module":
         return type(builder.root.get_submodule(str(node.target))).__name__
-    return str(node.target) if isinstance(node.target, str) else getattr(node.target, "__name__", repr(node.target))
+    return (
+        str(node.target)
+        if isinstance(node.target, str)
+        else getattr(node.target, "__name__", repr(node.target))
+    )
 
 
 def _shown(path: str) -> str:

@@ -40,9 +40,7 @@ def convolution(builder: Builder, node: fx.Node, module: nn.Conv2d, x: Value) ->
         raise Unsupported(f"it takes {module.in_channels} channels but gets {_described(builder, x)}")
     if module.padding_mode != "zeros":
         raise Unsupported(f"padding_mode={module.padding_mode!r}; only 'zeros' is supported")
-    window = Window(
-        pair(module.kernel_size), pair(module.stride), pair(module.dilation), _padding_of(module)
-    )
+    window = Window(pair(module.kernel_size), pair(module.stride), pair(module.dilation), _padding_of(module))
     layer = Conv(
         builder.name_of(node),
         x.layer,
@@ -98,9 +96,7 @@ def _is_output(node: fx.Node) -> bool:
     return False
 
 
-def batch_norm(
-    builder: Builder, node: fx.Node, module: nn.BatchNorm2d | nn.BatchNorm1d, x: Value
-) -> Value:
+def batch_norm(builder: Builder, node: fx.Node, module: nn.BatchNorm2d | nn.BatchNorm1d, x: Value) -> Value:
     """Lower batch normalization to a factor and an offset for each channel."""
     shape = builder.shape(x)
     if module.running_mean is None or module.running_var is None:
@@ -148,9 +144,7 @@ def add(builder: Builder, node: fx.Node, x: Any, other: Any, *, alpha: float = 1
         raise Unsupported(f"alpha={alpha}; only 1 is supported")
     if builder.shape(x) != builder.shape(other) or x.flat != other.flat:
         raise Unsupported(f"it adds {_described(builder, x)} and {_described(builder, other)}")
-    return replace(
-        builder.append(node, Add(builder.name_of(node), (x.layer, other.layer))), flat=x.flat
-    )
+    return replace(builder.append(node, Add(builder.name_of(node), (x.layer, other.layer))), flat=x.flat)
 
 
 def pass_through(builder: Builder, node: fx.Node, x: Value, *rest: Any, **options: Any) -> Value:
@@ -171,7 +165,11 @@ def reshape(builder: Builder, node: fx.Node, x: Value, *sizes: Any, **options: A
     """Lower view and reshape to (n, features)."""
     given = tuple(sizes[0]) if len(sizes) == 1 and isinstance(sizes[0], tuple | list) else sizes
     features = builder.shape(x).elements
-    if len(given) == 2 and (given[0] is BATCH or given[0] == -1) and given[1] in ({-1, features} - {given[0]}):
+    if (
+        len(given) == 2
+        and (given[0] is BATCH or given[0] == -1)
+        and given[1] in ({-1, features} - {given[0]})
+    ):
         return replace(x, flat=True)
     raise Unsupported(f"it reshapes to {len(given)} dimensions; only (n, -1) is supported")
 

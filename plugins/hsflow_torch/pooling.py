@@ -35,9 +35,7 @@ def max_pool(
     if return_indices:
         raise Unsupported("it returns indices")
     steps = pair(kernel_size if stride is None else stride)
-    window = Window(
-        pair(kernel_size), steps, pair(dilation), Padding.same_on_all_sides(*pair(padding))
-    )
+    window = Window(pair(kernel_size), steps, pair(dilation), Padding.same_on_all_sides(*pair(padding)))
     if ceil_mode:
         window = _rounded_up(window, builder.shape(x))
     return builder.append(node, MaxPool(builder.name_of(node), x.layer, window))
@@ -72,7 +70,10 @@ def adaptive_average_pool(builder: Builder, node: fx.Node, x: Value, output_size
     _require_map(x)
     shape = builder.shape(x)
     sizes = output_size if isinstance(output_size, tuple | list) else (output_size, output_size)
-    rows, columns = shape.height if sizes[0] is None else sizes[0], shape.width if sizes[1] is None else sizes[1]
+    rows, columns = (
+        shape.height if sizes[0] is None else sizes[0],
+        shape.width if sizes[1] is None else sizes[1],
+    )
     if shape.height % rows or shape.width % columns:
         raise Unsupported(f"an output of {rows}x{columns} does not divide the input of {shape}")
     window = Window(*2 * ((shape.height // rows, shape.width // columns),))

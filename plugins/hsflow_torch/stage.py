@@ -27,7 +27,9 @@ class TorchOptions(StageOptions):
         default=None, description="The weights: a safetensors file, or a torch file that holds tensors only."
     )
     mean: tuple[float, ...] = Field(
-        default=(0.0,), min_length=1, description="What preprocessing subtracts from values 0..1, one a channel."
+        default=(0.0,),
+        min_length=1,
+        description="What preprocessing subtracts from values 0..1, one a channel.",
     )
     std: tuple[Annotated[float, Field(gt=0)], ...] = Field(
         default=(1.0,), min_length=1, description="What preprocessing then divides by, one a channel."
@@ -65,9 +67,7 @@ def _module(options: TorchOptions, context: StageContext) -> Any:
     from hsflow_torch.checkpoint import load_checkpoint
 
     classes = options.classes or default_classes(options.model, len(context.dataset.classes))
-    module = build(
-        options.model, classes=classes, seed=context.settings.seed, pretrained=options.pretrained
-    )
+    module = build(options.model, classes=classes, seed=context.settings.seed, pretrained=options.pretrained)
     if options.checkpoint is not None:
         load_checkpoint(module, options.checkpoint)
     elif not options.pretrained and ":" not in options.model:

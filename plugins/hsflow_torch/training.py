@@ -104,7 +104,7 @@ def fit(
             if before_epoch is not None:
                 before_epoch()
             module.train()
-            for batch in torch.randperm(len(pixels)).split(recipe.batch_size):
+            for batch in torch.split(torch.randperm(len(pixels)), recipe.batch_size):
                 view = augment(pixels[batch].float(), recipe.augmentation)
                 loss = _loss(module, view, targets[batch], recipe, teacher)
                 _step(optimizer, loss)
@@ -151,7 +151,7 @@ def logits_of(module: nn.Module, images: NDArray[np.uint8], batch_size: int = 25
     """Return the module's outputs in evaluation mode, flattened to shape (n, outputs)."""
     module.eval()
     pixels = torch.from_numpy(np.array(images))
-    return torch.cat([module(batch.float()).flatten(1) for batch in pixels.split(batch_size)])
+    return torch.cat([module(batch.float()).flatten(1) for batch in torch.split(pixels, batch_size)])
 
 
 def accuracy(module: nn.Module, images: NDArray[np.uint8], labels: NDArray[np.int64]) -> float:

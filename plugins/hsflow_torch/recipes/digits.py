@@ -71,7 +71,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Train and write a checkpoint."""
     parser = argparse.ArgumentParser(description="Train the digits network.")
     parser.add_argument("--output", type=Path, required=True, help="the .safetensors file to write")
-    parser.add_argument("--seed", type=int, default=1, help="fixes weights, order and augmentation (default 1)")
+    parser.add_argument(
+        "--seed", type=int, default=1, help="fixes weights, order and augmentation (default 1)"
+    )
     parser.add_argument("--epochs", type=int, default=RECIPE.epochs, help="passes over the training images")
     given = parser.parse_args(arguments)
     recipe = replace(RECIPE, epochs=given.epochs)
