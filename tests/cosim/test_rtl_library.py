@@ -104,8 +104,8 @@ def test_twin_valid_that_waits_for_ready_is_caught(log: Log) -> None:
 
 
 def add_fork(bench: Bench, mode: str, modes: tuple[str, str]) -> None:
-    name = f"fork_{mode}"
-    source = bench.source(f"{name}_in", WIDTH, random_words(WIDTH, COUNT, name), traffic("full", name))
+    name, source_mode = f"fork_{mode}", "random" if mode == "random" else "full"
+    source = bench.source(f"{name}_in", WIDTH, random_words(WIDTH, COUNT, name), traffic(source_mode, name))
     sinks = [
         bench.sink(
             f"{name}_out{i}", WIDTH, COUNT, traffic(kind, f"{name} {i}"), required="never" not in modes
