@@ -66,6 +66,7 @@ DATA_FILES = (
 )
 """The base names under which a simulation finds its data."""
 
+CAPI = "CAPI=2"
 TESTBENCH = "hsflow_tb"
 TESTBENCH_PATH = f"tb/{TESTBENCH}.sv"
 RTL_LIBRARY = ("axil", "npu", "pool", "requantize", "stream", "window")
@@ -184,10 +185,20 @@ def core_file(
         "parameters": plusarg_parameters(),
         "targets": simulation_targets(top),
     }
-    text = "CAPI=2:\n# SPDX-License-Identifier: Apache-2.0\n" + yaml.safe_dump(
-        core, sort_keys=False, width=110
-    )
+    text = f"{CAPI}:\n# SPDX-License-Identifier: Apache-2.0\n{dump_yaml(core)}"
     return DesignFile(f"{vlnv.split(':')[2]}.core", text, FileRole.CORE)
+
+
+class _PlainDumper(yaml.SafeDumper):
+    """Write every value out, without anchors."""
+
+    def ignore_aliases(self, data: Any) -> bool:
+        return True
+
+
+def dump_yaml(data: Mapping[str, Any]) -> str:
+    """Return YAML with the keys in their order."""
+    return yaml.dump(data, Dumper=_PlainDumper, sort_keys=False, width=110)
 
 
 def simulation_targets(top: str, filesets: Sequence[str] = ("rtl",)) -> dict[str, Any]:
@@ -229,8 +240,17 @@ def plusarg_parameters() -> dict[str, dict[str, str]]:
     }
 
 
-def run_target(name: str, cores_root: Path, work_root: Path, *, reporter: Reporter | None = None) -> int:
+def run_target(
+    name: str,
+    cores_root: Path,
+    work_root: Path,
+    *,
+    arguments: Sequence[str] = (),
+    reporter: Reporter | None = None,
+) -> int:
     """Run a target of the one core in `cores_root` by FuseSoC and return its exit status.
+
+    `arguments` go to the target: `--images=8`, say.
 
     Raises:
         ConfigurationError: if `cores_root` does not hold exactly one core file.
@@ -245,7 +265,7 @@ def run_target(name: str, cores_root: Path, work_root: Path, *, reporter: Report
     words: list[str | Path] = [sys.executable, "-m", "fusesoc.main"]
     for root in (cores_root, FOLDER):
         words += ["--cores-root", root.resolve()]
-    words += ["run", "--no-export", "--target", name, "--work-root", work_root.resolve(), vlnv]
+    words += ["run", "--no-export", "--target", name, "--work-root", work_root.resolve(), vlnv, *arguments]
     with terminate_as_interrupt():
         return run(words, cwd=work_root, check=False, env=_own_interpreter()).returncode
 

@@ -24,11 +24,11 @@ from filelock import FileLock
 
 from hsflow.artifact import canonical_json, digest, file_digest
 from hsflow.durable import replace_file
+from hsflow.eda import CAPI, dump_yaml
 from hsflow.errors import EXIT_INTERRUPTED, EXIT_USAGE, ConfigurationError, HsflowError, ToolError
 from hsflow.process import run, terminate_as_interrupt
 
 _PARAMETERS = {"config", "tree"}
-_CAPI = "CAPI=2"
 _LOCK = ".lock"
 _DIGEST_CHARACTERS = 16
 _READ_ATTEMPTS = 50
@@ -88,8 +88,8 @@ def publish(tree: Path, folder: Path, vlnv: str) -> Path:
     with FileLock(folder / _LOCK):
         _copy(tree, contents, folder / name)
         _discard_leftovers(folder)
-        text = yaml.safe_dump(_relocated(core, vlnv, name), sort_keys=False, width=110)
-        return _publish_core(folder / f"{vlnv.split(':')[2]}.core", f"{_CAPI}:\n{text}")
+        text = dump_yaml(_relocated(core, vlnv, name))
+        return _publish_core(folder / f"{vlnv.split(':')[2]}.core", f"{CAPI}:\n{text}")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -187,7 +187,7 @@ def _relocated(core: Mapping[str, Any], vlnv: str, prefix: str) -> dict[str, Any
     for name, fileset in core["filesets"].items():
         files = [_prefixed(entry, prefix) for entry in fileset.get("files", ())]
         filesets[name] = {**fileset, "files": files}
-    rest = {key: value for key, value in core.items() if key != _CAPI}
+    rest = {key: value for key, value in core.items() if key != CAPI}
     return {**rest, "name": vlnv, "filesets": filesets}
 
 

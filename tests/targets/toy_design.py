@@ -39,9 +39,7 @@ def expected(images: list[list[int]], bias: int) -> str:
     return "".join(lines)
 
 
-def data_files(
-    images: int = IMAGES, latency: int = LATENCY, interval: int = INTERVAL
-) -> dict[str, str]:
+def data_files(images: int = IMAGES, latency: int = LATENCY, interval: int = INTERVAL) -> dict[str, str]:
     """Return each data file's text by its name in the work root."""
     pixels = stimulus(images)
     plan = SimulationPlan(
@@ -88,9 +86,7 @@ testbench.__test__ = False  # type: ignore[attr-defined]
 
 def design_files() -> tuple[DesignFile, ...]:
     rtl = (Path(__file__).parent / "toy" / "toy.sv").read_text(encoding="utf-8")
-    data = tuple(
-        DesignFile(f"data/{name}", text, FileRole.DATA) for name, text in data_files().items()
-    )
+    data = tuple(DesignFile(f"data/{name}", text, FileRole.DATA) for name, text in data_files().items())
     return (DesignFile("rtl/toy.sv", rtl, FileRole.RTL), testbench(), *data)
 
 
