@@ -213,6 +213,10 @@ def _check_weight(weight: Po2Weight, where: str) -> None:
     sign, exponent = weight.sign.array, weight.exponent.array
     if sign.ndim != 5 or sign.shape != exponent.shape or {sign.dtype, exponent.dtype} != {np.dtype(np.int8)}:
         raise ModelError("Po2 weights must be two int8 arrays of one 5-D shape", where=where, got=sign.shape)
+    if not sign.size:
+        raise ModelError(
+            "a convolution has no weight", where=where, got=sign.shape, expected="sizes of at least 1"
+        )
     if not 1 <= weight.levels <= MAX_LEVELS:
         raise ModelError(
             "a Po2 weight's window of exponents is out of range",
