@@ -96,6 +96,8 @@ def _invoke(words: list[str]) -> int:
         error.show()
         return EXIT_USAGE
     sys.stdout.flush()
+    if status == EXIT_INTERRUPTED:  # typer's own answer to a KeyboardInterrupt
+        raise KeyboardInterrupt
     return status if isinstance(status, int) else EXIT_OK
 
 

@@ -293,4 +293,4 @@ def _title(registered: RegisteredStage) -> str:
 
 def _metrics(kind: StageKind, artifact: Artifact) -> dict[str, Metric]:
     wall = Metric(value=artifact.manifest.wall_seconds, unit="s", better="lower")
-    return {**artifact.metrics, f"{kind}.{WALL_SECONDS}": wall}
+    return {**dict(sorted(artifact.metrics.items())), f"{kind}.{WALL_SECONDS}": wall}
