@@ -1,0 +1,106 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The Python API: the same runner, the same store, the same errors as the command line."""
+
+from __future__ import annotations
+
+import sys
+import types
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from toy_flow import CHOICES, SHAPE, ToyPlugin, toy_graph, toy_network
+
+import hsflow
+from hsflow import api, config
+from hsflow.errors import ConfigurationError
+from hsflow.ir.interp import interpret
+from hsflow.ir.network import Network
+from hsflow.plugins import load_plugins
+from hsflow.stage import StageKind
+
+
+@pytest.fixture
+def plugin(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> ToyPlugin:
+    plugin = ToyPlugin()
+    monkeypatch.setattr(
+        api, "load_plugins", lambda extra: load_plugins({"toy": plugin, **extra}, installed=False)
+    )
+    monkeypatch.setattr(config, "DEFAULTS", CHOICES)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("HSFLOW_STORE", raising=False)
+    return plugin
+
+
+def _start(**options: Any) -> api.Flow:
+    flow = hsflow.load("unused", name="toy")
+    return flow.stage(StageKind.LOAD, **options)
+
+
+def test_a_chain_changes_nothing_that_it_came_from_and_computes_nothing(plugin: ToyPlugin) -> None:
+    start = _start()
+    tuned = start.prune().quantize(levels=4).harden().npu().package()
+    assert start.tables != tuned.tables and not plugin.runs
+    assert tuned.graph.layers[0].weight.levels == 4
+    assert plugin.runs == {StageKind.LOAD: 1, StageKind.PRUNE: 1, StageKind.QUANTIZE: 1}
+    assert tuned.design.name == "toy" and tuned.metrics["harden.adders"].value == 7
+    assert set(plugin.runs.values()) == {1}
+
+
+def test_it_emulates_builds_and_runs(
+    plugin: ToyPlugin, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    images = np.arange(12, dtype=np.uint8).reshape(3, 1, SHAPE.height, SHAPE.width)
+    assert np.array_equal(_start().emulate(images), interpret(toy_graph("toy", 8), images))
+    assert (_start().build("out") / "toy.core").is_file()
+    seen = []
+    monkeypatch.setitem(
+        sys.modules,
+        "hsflow.eda",
+        types.SimpleNamespace(run_target=lambda *words, reporter: seen.append(words) or 0),
+    )
+    assert _start().run("sim", "out") == 0
+    assert seen == [("sim", Path("out"), Path("work/sim"))]
+
+
+def test_a_network_can_be_handed_over_and_counts_by_content(plugin: ToyPlugin) -> None:
+    network = toy_network("handed", 2.0)
+    first = hsflow.load(network, name="own").result(StageKind.LOAD)
+    assert first.value(StageKind.LOAD) == Network("own", network.input_shape, network.layers, network.classes)
+    again = hsflow.load(toy_network("handed", 2.0), name="own").result(StageKind.LOAD)
+    assert again.events[0].cached
+    other = hsflow.load(toy_network("handed", 3.0), name="own").result(StageKind.LOAD)
+    assert not other.events[0].cached
+    assert not plugin.runs
+
+
+def test_names_and_paths_become_the_loaders_options() -> None:
+    assert hsflow.load("digits", pretrained=True).tables["load"] == {"model": "digits", "pretrained": True}
+    assert hsflow.load(Path("w.pt"), use="x").tables["load"] == {"use": "x", "checkpoint": "w.pt"}
+
+
+def test_a_module_is_lowered(plugin: ToyPlugin, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Module:
+        state_dict = named_modules = None
+
+    def lower(module: Any, shape: Any, *, name: str, mean: Any, std: Any) -> Network:
+        assert (str(shape), mean, std) == ("1x8x8", (0.5,), (1.0,))
+        return toy_network(name, 1.0)
+
+    monkeypatch.setitem(sys.modules, "hsflow_torch.lower", types.SimpleNamespace(lower=lower))
+    assert hsflow.load(Module(), name="m", mean=[0.5]).network.name == "m"
+    with pytest.raises(ConfigurationError, match="unknown option"):
+        hsflow.load(Module(), mena=[0.5])
+
+
+def test_what_is_no_model_is_refused() -> None:
+    with pytest.raises(ConfigurationError, match="no model"):
+        hsflow.load(3)
+
+
+def test_a_wrong_option_is_told_as_in_the_file(plugin: ToyPlugin) -> None:
+    with pytest.raises(
+        ConfigurationError, match=r"\[quantize\] levls: an unknown option; did you mean 'levels'"
+    ):
+        _ = _start().quantize(levls=4).graph
