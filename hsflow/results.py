@@ -357,7 +357,7 @@ def measured_metrics(plan: SimulationPlan, result: SimulationResult) -> dict[str
         ("images", result.images, "", ""),
         ("results", result.logits, "", ""),
         ("mismatches", 0, "", "lower"),
-        ("accuracy", result.accuracy, "", "higher"),
+        ("accuracy", _percent(result.accuracy), "%", "higher"),
         ("latency", result.latency, "cycles", "lower"),
         ("initiation_interval", result.initiation_interval, "cycles", "lower"),
     ]
@@ -370,3 +370,7 @@ def measured_metrics(plan: SimulationPlan, result: SimulationResult) -> dict[str
         for name, value, unit, better in named
         if value is not None
     }
+
+
+def _percent(part: float | None) -> float | None:
+    return None if part is None else round(100 * part, 4)
