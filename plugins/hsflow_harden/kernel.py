@@ -161,8 +161,8 @@ def _intervals(layer: Conv | Add | AveragePool, form: TensorFormat) -> tuple[Int
 def sum_width(layer: AveragePool, source: FeatureMap) -> int:
     """Return the bits of each running sum of a global pool: never fewer than its input's, whatever the ranges."""
     pixels = source.shape.pixels
-    widths = (Interval(i.low * pixels, i.high * pixels).width for i in source.format.intervals)
-    return max(source.format.width, *widths)
+    sums = [Interval(i.low * pixels, i.high * pixels) for i in source.format.intervals]
+    return max(source.format.width, *(i.signed_width if source.format.signed else i.width for i in sums))
 
 
 def _sum_operands(layer: AveragePool, source: FeatureMap) -> tuple[Operand, ...]:
