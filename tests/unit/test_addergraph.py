@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from hsflow_harden.kernel import build_kernel
 from hsflow_harden.sharing import share
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from random_graphs import GraphBuilder
 
@@ -19,6 +19,8 @@ from hsflow.errors import MismatchError
 from hsflow.fixedpoint import IntArray, Interval
 from hsflow.ir.addergraph import Adder, AdderGraph, Output
 from hsflow.ir.tensor import Shape
+
+UNHURRIED = settings(deadline=None)
 
 BYTE = Interval(0, 255)
 # value 2 = 4a - b, value 3 = a + 4b, value 4 = (4a - b) + 2(a + 4b) = 6a + 7b
@@ -77,6 +79,7 @@ def every_input(graph: AdderGraph) -> IntArray:
     return np.array(list(product(*(range(i.low, i.high + 1) for i in graph.inputs)))).T
 
 
+@UNHURRIED
 @given(adder_graphs())
 def test_evaluation_is_the_matrix_product(graph: AdderGraph) -> None:
     inputs = every_input(graph)
@@ -94,6 +97,7 @@ def wrong_intervals(graph: AdderGraph) -> list[int]:
     ]
 
 
+@UNHURRIED
 @given(adder_graphs())
 def test_ranges_hold_every_value(graph: AdderGraph) -> None:
     everything = tuple(Output(value) for value in range(len(graph.depths)))
@@ -108,6 +112,7 @@ def test_a_range_that_is_too_small_is_seen() -> None:
     assert wrong_intervals(Lying((Interval(0, 3),) * 2, (Adder(0, 1),), (Output(2),))) == [0]
 
 
+@UNHURRIED
 @given(adder_graphs())
 def test_a_sum_of_inputs_used_once_reaches_both_ends(graph: AdderGraph) -> None:
     tree = AdderGraph(graph.inputs, (), ())
@@ -210,6 +215,7 @@ def test_a_graph_of_another_size_does_not_pass_by_broadcasting() -> None:
         one.prove(np.array([[1, 2, 0]]), "here")
 
 
+@UNHURRIED
 @given(st.integers(0, 10**6))
 def test_any_single_change_of_a_matrix_is_found(seed: int) -> None:
     generator = np.random.default_rng(seed)

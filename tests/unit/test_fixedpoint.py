@@ -8,7 +8,7 @@ from math import floor
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hsflow.errors import ModelError
@@ -20,6 +20,8 @@ from hsflow.fixedpoint import (
     rounding_constant,
     shift_round,
 )
+
+UNHURRIED = settings(deadline=None)
 
 NUMBERS = st.integers(-(2**20), 2**20)
 
@@ -35,6 +37,7 @@ def test_an_empty_interval_is_refused() -> None:
         Interval(1, 0)
 
 
+@UNHURRIED
 @given(one=intervals(), other=intervals(), shift=st.integers(0, 9), parts=st.tuples(st.floats(0, 1)))
 def test_interval_arithmetic_holds_every_result_and_reaches_its_ends(
     one: Interval, other: Interval, shift: int, parts: tuple[float]
@@ -79,6 +82,7 @@ def test_widths_by_hand(low: int, high: int, width: int, signed_width: int) -> N
     assert Interval(low, high).signed_width == signed_width
 
 
+@UNHURRIED
 @given(intervals())
 def test_a_width_is_enough_and_one_bit_less_is_not(interval: Interval) -> None:
     whole = Interval.of_format(interval.width, interval.signed)
@@ -121,6 +125,7 @@ def test_half_is_rounded_up_on_both_sides_of_zero() -> None:
     assert (values >> 2).tolist() != expected  # truncation, too
 
 
+@UNHURRIED
 @given(value=st.integers(-(2**60), 2**60), shift=st.integers(-2, 61))
 def test_rounding_is_floor_of_the_exact_quotient_and_a_half(value: int, shift: int) -> None:
     value = value >> 3 if shift < 0 else value
