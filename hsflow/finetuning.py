@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """A new task for finished hardware: train only the programmable layer, and give the NPU its new memory image.
 
-The hardened layers are wires and stay as they are; a test that they did is part of the work. A task with fewer classes
-than the hardware was built for leaves the others with the lowest possible score.
+The hardened layers are wires and stay as they are; that they did is checked. A task with fewer classes than the hardware
+was built for leaves the others with the lowest possible score.
 """
 
 from __future__ import annotations
@@ -22,14 +22,12 @@ from hsflow.design import Design
 from hsflow.durable import replace_file
 from hsflow.errors import ConfigurationError, HsflowError, MismatchError, ModelError
 from hsflow.ir.graph import Dense, Graph
-from hsflow.ir.tensor import Constant
-from hsflow.ir.verify import verify
+from hsflow.progress import Reporter
 from hsflow.results import EXPECTED, LABELS, NPU_IMAGE, PLAN, STIMULUS, SimulationResult, read_plan
 
 ODD_EVEN = "odd-even"
 ROTATE_90 = "rotate90"
 BUILT_IN_TASKS = (ODD_EVEN, ROTATE_90)
-_NEVER = -(1 << 31)
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,8 +72,8 @@ def load_task(task: str, base: Dataset, folder: Path) -> Dataset:
     )  # fmt: skip
 
 
-def retrain(design: Design, dataset: Dataset, seed: int) -> Retrained:
-    """Train the classifier of a finished design for the task of `dataset`.
+def retrain(design: Design, dataset: Dataset, seed: int, reporter: Reporter) -> Retrained:
+    """Train the classifier of a finished design for the task of `dataset`, and assemble the NPU's new memory image.
 
     Raises:
         ModelError: if the design has no programmable layer, or the task has more classes than it.
@@ -90,26 +88,11 @@ def retrain(design: Design, dataset: Dataset, seed: int) -> Retrained:
             expected=f"at most {built}",
         )
     trainer = importlib.import_module("hsflow_po2.finetune")
-    trained: Graph = trainer.finetune_classifier(
-        design.graph, dataset.train_images, dataset.train_labels, wanted, seed
+    graph: Graph = trainer.finetune_classifier(
+        design.graph, dataset.train_images, dataset.train_labels, dataset.classes, seed, track=reporter.track
     )
-    graph = fit_classes(trained, built)
     check_hardware_unchanged(design.graph, graph)
     return Retrained(graph, dataset, memory_image(design, graph))
-
-
-def fit_classes(graph: Graph, classes: int) -> Graph:
-    """Return `graph` with `classes` outputs: those past the task's own never win."""
-    dense = _classifier(graph)
-    weight, bias = dense.weight.array, dense.bias.array
-    missing = classes - len(bias)
-    padded = replace(
-        dense,
-        weight=Constant(np.pad(weight, ((0, missing), (0, 0)))),
-        bias=Constant(np.pad(bias, (0, missing), constant_values=_NEVER)),
-    )
-    names = (*graph.classes, *(f"unused{index}" for index in range(len(graph.classes), classes)))
-    return verify(replace(graph, layers=(*graph.layers[:-1], padded), classes=names))
 
 
 def check_hardware_unchanged(built: Graph, graph: Graph) -> None:

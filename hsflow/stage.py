@@ -53,7 +53,7 @@ class FlowSettings(BaseModel):
     """`digits`, or the path of an .npz file (see `hsflow.data.load_dataset`)."""
     seed: int = 1
     clock_mhz: float = 1000.0
-    """The clock for which throughput is stated."""
+    """The clock for which throughput is stated. Stages before `harden` see its default, whatever it is."""
 
 
 class StageContext(Protocol):
@@ -87,6 +87,9 @@ class Stage(Protocol):
     `run` takes the value that the stage before made (None for `load`) and returns a new one: `Network` after load and
     prune, `Graph` after quantize, `Design` after harden, npu and package. It never edits what it was given. It raises
     `HsflowError` for what the user can mend.
+
+    A stage may define `fingerprint(options) -> str`: it joins the cache key. It is needed where the result depends on
+    what neither the options, nor the files that they name, nor the source files of the stage's own package show.
     """
 
     kind: StageKind

@@ -42,7 +42,7 @@ def emulate(
     if logits is not None:
         write_array(logits, result)
     if data.labels is not None:
-        summary["accuracy"] = accuracy(result, data.labels)
+        summary["accuracy_percent"] = 100 * accuracy(result, data.labels)
     session.show(summary, lambda: _sentence(summary))
 
 
@@ -58,8 +58,8 @@ def write_array(path: Path, array: Any) -> None:
 
 def _sentence(summary: dict[str, Any]) -> str:
     parts = [f"{summary['images']:,} images"]
-    if "accuracy" in summary:
-        parts.append(f"accuracy {summary['accuracy']:.2%}")
+    if "accuracy_percent" in summary:
+        parts.append(f"accuracy {summary['accuracy_percent']:.2f} %")
     if summary["logits"] is not None:
         parts.append(f"results in {summary['logits']}")
     return ", ".join(parts)

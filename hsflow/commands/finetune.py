@@ -43,11 +43,14 @@ def finetune(
     design = project.run(Selection(StageKind.NPU)).design
     dataset = finetuning.load_task(task, project.dataset, Path.cwd())
     chosen = project.configuration.settings.seed if seed is None else seed
-    retrained = finetuning.retrain(design, dataset, chosen)
+    retrained = finetuning.retrain(design, dataset, chosen, session.reporter)
     summary = _written(retrained, output)
     if simulate is not None:
         result = finetuning.simulate(retrained, simulate)
-        summary |= {"simulated_images": result.images, "hardware_accuracy": result.accuracy}
+        summary |= {
+            "simulated_images": result.images,
+            "hardware_accuracy_percent": None if result.accuracy is None else 100 * result.accuracy,
+        }
     session.show(summary, lambda: _sentence(summary))
 
 
@@ -61,11 +64,13 @@ def _written(retrained: Retrained, output: Path) -> dict[str, Any]:
     replace_file(output / GRAPH_FILE, (to_json(retrained.graph) + "\n").encode())
     data = retrained.dataset
     score = accuracy(emulate(retrained.graph, data.test_images), data.test_labels)
-    return {"task": data.name, "accuracy": score, "image": str(output / IMAGE_FILE)}
+    return {"task": data.name, "accuracy_percent": 100 * score, "image": str(output / IMAGE_FILE)}
 
 
 def _sentence(summary: dict[str, Any]) -> str:
-    line = f"{summary['task']}: accuracy {summary['accuracy']:.2%}, memory image in {summary['image']}"
+    line = (
+        f"{summary['task']}: accuracy {summary['accuracy_percent']:.2f} %, memory image in {summary['image']}"
+    )
     if summary.get("hardware_accuracy") is not None:
         line += (
             f"\nhardware: {summary['simulated_images']:,} images, accuracy {summary['hardware_accuracy']:.2%}"

@@ -1,0 +1,137 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A new task for finished hardware: which data it means, and that nothing but the classifier may change."""
+
+from __future__ import annotations
+
+import sys
+import types
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from toy_flow import CLASSES, toy_graph
+
+from hsflow import finetuning
+from hsflow.data import Dataset
+from hsflow.design import Design, NpuPlan
+from hsflow.errors import ConfigurationError, HsflowError, MismatchError, ModelError
+from hsflow.finetuning import load_task, retrain
+from hsflow.ir.graph import Graph
+from hsflow.ir.tensor import Constant
+from hsflow.progress import Reporter
+
+IMAGES = np.arange(5 * 4, dtype=np.uint8).reshape(5, 1, 2, 2)
+LABELS = np.arange(5)
+BASE = Dataset("base", IMAGES, LABELS, IMAGES[:3], LABELS[:3], ("0", "1", "2", "3", "4"))
+
+
+def _design(graph: Graph) -> Design:
+    return Design("toy", graph, (), (), 1, 1, NpuPlan(1, 2, 12, 512, 4, 9))
+
+
+@pytest.fixture
+def trainer(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Return a function that sets what training does to the graph."""
+
+    def use(change: Any) -> list[Any]:
+        calls: list[Any] = []
+
+        def finetune_classifier(
+            graph: Graph, images: Any, labels: Any, classes: Any, seed: int, *, track: Any
+        ) -> Graph:
+            calls.append((len(images), labels.tolist(), classes, seed))
+            return change(graph)
+
+        module = types.SimpleNamespace(finetune_classifier=finetune_classifier)
+        monkeypatch.setitem(sys.modules, "hsflow_po2.finetune", module)
+        return calls
+
+    return use
+
+
+def _new_classifier(graph: Graph) -> Graph:
+    classifier = graph.layers[-1]
+    weight = Constant(-classifier.weight.array)
+    return replace(graph, layers=(*graph.layers[:-1], replace(classifier, weight=weight)))
+
+
+def test_odd_even_is_about_the_label() -> None:
+    task = load_task("odd-even", BASE, Path())
+    assert task.train_labels.tolist() == [0, 1, 0, 1, 0] and task.classes == ("even", "odd")
+    assert np.array_equal(task.train_images, IMAGES)
+
+
+def test_rotate90_turns_every_image_and_keeps_the_labels() -> None:
+    task = load_task("rotate90", BASE, Path())
+    assert task.train_images[0, 0].tolist() == [[1, 3], [0, 2]]
+    assert task.test_labels.tolist() == [0, 1, 2] and task.classes == BASE.classes
+
+
+def test_images_that_are_not_square_cannot_be_turned() -> None:
+    flat = replace(BASE, train_images=IMAGES.reshape(5, 1, 1, 4))
+    with pytest.raises(ConfigurationError, match="square"):
+        load_task("rotate90", flat, Path())
+
+
+def test_a_file_is_a_task_and_an_unknown_word_is_not(tmp_path: Path) -> None:
+    arrays = {"train_images": IMAGES, "train_labels": LABELS, "test_images": IMAGES, "test_labels": LABELS}
+    np.savez(tmp_path / "task.npz", **arrays)
+    assert load_task("task.npz", BASE, tmp_path).name == "task"
+    with pytest.raises(ConfigurationError, match="did you mean 'odd-even'"):
+        load_task("odd_even", BASE, tmp_path)
+
+
+def test_training_gives_a_new_image_for_the_same_hardware(trainer: Any) -> None:
+    calls = trainer(_new_classifier)
+    graph = toy_graph("toy", 8)
+    task = load_task("odd-even", BASE, Path())
+    retrained = retrain(_design(graph), task, 7, Reporter())
+    assert calls == [(5, [0, 1, 0, 1, 0], ("even", "odd"), 7)]
+    assert retrained.graph.layers[:-1] == graph.layers[:-1]
+    old_image, new_image = finetuning.memory_image(_design(graph), graph), retrained.image
+    assert old_image != new_image and len(old_image.splitlines()) == len(new_image.splitlines()) > CLASSES
+
+
+def _other_hardware(graph: Graph) -> Graph:
+    return replace(graph, layers=(replace(graph.layers[0], weight_fractions=(1, 1)), graph.layers[1]))
+
+
+def _other_shape(graph: Graph) -> Graph:
+    classifier = graph.layers[-1]
+    smaller = replace(
+        classifier, weight=Constant(classifier.weight.array[:2]), bias=Constant(classifier.bias.array[:2])
+    )
+    return replace(graph, layers=(*graph.layers[:-1], smaller))
+
+
+@pytest.mark.parametrize("change", [_other_hardware, _other_shape])
+def test_training_that_changes_the_hardware_is_refused(trainer: Any, change: Any) -> None:
+    trainer(change)
+    with pytest.raises(MismatchError, match="training changed"):
+        retrain(_design(toy_graph("toy", 8)), load_task("odd-even", BASE, Path()), 1, Reporter())
+
+
+def test_a_task_with_too_many_classes_is_refused(trainer: Any) -> None:
+    trainer(_new_classifier)
+    with pytest.raises(ModelError, match="more classes"):
+        retrain(_design(toy_graph("toy", 8)), BASE, 1, Reporter())
+
+
+def test_a_design_without_a_programmable_layer_is_refused() -> None:
+    graph = toy_graph("toy", 8)
+    hardened = replace(graph, layers=graph.layers[:-1])
+    with pytest.raises(ModelError, match="no programmable"):
+        retrain(_design(hardened), BASE, 1, Reporter())
+    with pytest.raises(ModelError, match="no NPU"):
+        finetuning.memory_image(replace(_design(graph), npu=None), graph)
+
+
+def test_a_simulation_that_was_not_built_is_refused(tmp_path: Path) -> None:
+    retrained = finetuning.Retrained(toy_graph("toy", 8), BASE, "")
+    with pytest.raises(HsflowError, match="hsflow run sim"):
+        finetuning.simulate(retrained, tmp_path)
+    (tmp_path / "x.eda.yml").write_text("- 1")
+    with pytest.raises(HsflowError, match="no EDAM"):
+        finetuning.simulate(retrained, tmp_path)
