@@ -14,6 +14,9 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+_SMALLEST = 1.0
+"""The lowest level in a window's own unit; half of it is as near to zero."""
+
 _TOPS_TRIED = 3
 """Windows tried for each channel: the largest weight at the top, and clipped once and twice."""
 
@@ -73,9 +76,10 @@ class Po2Rounding:
         return RoundedWeight(torch.stack(signs), torch.stack(exponents), fractions)
 
     def _term(self, rest: Tensor) -> tuple[Tensor, Tensor]:
-        exponent = _nearest_exponent(rest.abs())
-        sign = torch.where(exponent < 0, torch.zeros_like(rest), rest.sign())
-        return sign, torch.where(sign == 0, torch.zeros_like(rest), exponent.clamp(0, self.levels - 1))
+        magnitude = rest.abs()
+        sign = torch.where(magnitude < _SMALLEST / 2, torch.zeros_like(rest), rest.sign())
+        exponent = _nearest_exponent(magnitude).clamp(0, self.levels - 1)
+        return sign, torch.where(sign == 0, torch.zeros_like(rest), exponent)
 
     def _error(self, weight: Tensor, fractions: Tensor) -> Tensor:
         difference = self(weight, fractions).values - weight.detach()
@@ -88,10 +92,7 @@ def per_output(values: Tensor, dimensions: int) -> Tensor:
 
 
 def _nearest_exponent(magnitude: Tensor) -> Tensor:
-    """Return the exponent of the nearest power of two, ties upward: 1.5 is nearer to 2 than 1.4999 is.
-
-    What is nearer to zero than to 1 gets -1 or less; so does zero.
-    """
+    """Return the exponent of the nearest power of two, ties upward: that of 1.5 is 1. Zero gets -1."""
     mantissa, exponent = torch.frexp(magnitude)
     nearest = torch.where(mantissa >= 0.75, exponent, exponent - 1).float()
     return torch.where(magnitude > 0, nearest, torch.full_like(nearest, -1.0))

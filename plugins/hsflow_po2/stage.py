@@ -13,21 +13,20 @@ from hsflow.stage import StageContext, StageKind, StageOptions
 
 if TYPE_CHECKING:
     from hsflow_po2.quantize import QuantizeOptions
+    from hsflow_po2.rounding import WeightRounding
 
 ACCURACY_PO2 = "accuracy_po2"
 ZERO_FRACTION = "zero_fraction"
 WEIGHTS = "weights"
 
 
-class Po2Options(StageOptions):
-    """Say how weights and activations become integers."""
+class QuantizerOptions(StageOptions):
+    """Say how activations become integers and how training follows; a quantizer adds what its weights become."""
 
     mode: Literal["ptq", "qat"] = Field(
         default="qat",
         description="Round after training with corrected biases (ptq), or train with rounding (qat).",
     )
-    levels: int = Field(default=8, ge=1, le=32, description="Exponents that a channel's weights may take.")
-    terms: int = Field(default=1, ge=1, le=2, description="Powers of two that add up to one weight.")
     activation_bits: int = Field(default=8, ge=1, le=16, description="The width of feature maps.")
     percentile: float = Field(
         default=99.9,
@@ -48,6 +47,13 @@ class Po2Options(StageOptions):
     )
 
 
+class Po2Options(QuantizerOptions):
+    """Say how weights and activations become integers."""
+
+    levels: int = Field(default=8, ge=1, le=32, description="Exponents that a channel's weights may take.")
+    terms: int = Field(default=1, ge=1, le=2, description="Powers of two that add up to one weight.")
+
+
 class Po2Quantizer:
     """Round weights to powers of two and activations to integers."""
 
@@ -58,24 +64,35 @@ class Po2Quantizer:
 
     def run(self, value: Network, options: Po2Options, context: StageContext) -> Graph:
         """Return the integer graph; record its accuracy on the held-out images, its zeros and its size."""
-        from hsflow_po2.quantize import quantize
         from hsflow_po2.rounding import Po2Rounding
 
-        dataset = context.dataset
-        graph = quantize(
-            value,
-            dataset.train_images,
-            dataset.train_labels,
-            quantize_options(options),
-            context.settings.seed,
-            rounding=Po2Rounding(options.levels, options.terms),
-            track=context.track,
-        )
-        record_graph(graph, context)
-        return graph
+        return quantize_with(Po2Rounding(options.levels, options.terms), value, options, context)
 
 
-def quantize_options(options: Po2Options) -> QuantizeOptions:
+def quantize_with(
+    rounding: WeightRounding, network: Network, options: QuantizerOptions, context: StageContext
+) -> Graph:
+    """Return the integer graph of `network` with weights that `rounding` makes, and record its metrics.
+
+    This is all that a quantize stage with another number system for weights needs to call.
+    """
+    from hsflow_po2.quantize import quantize
+
+    dataset = context.dataset
+    graph = quantize(
+        network,
+        dataset.train_images,
+        dataset.train_labels,
+        quantize_options(options),
+        context.settings.seed,
+        rounding=rounding,
+        track=context.track,
+    )
+    record_graph(graph, context)
+    return graph
+
+
+def quantize_options(options: QuantizerOptions) -> QuantizeOptions:
     """Return what `hsflow_po2.quantize` takes."""
     from hsflow_torch.training import Recipe
 

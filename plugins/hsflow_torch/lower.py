@@ -20,6 +20,7 @@ from hsflow_torch.operators import (
     PASSES_THROUGH,
     Handler,
     call,
+    check_module,
     is_pass_through,
     module_type,
 )
@@ -50,8 +51,9 @@ def lower(
     Raises:
         ModelError: names every operator that is not supported, or every weight that is not finite.
     """
-    graph = trace(module, name)
-    builder = Builder(module, input_shape)
+    root = module if module_type(module) is None else nn.Sequential(module)
+    graph = trace(root, name)
+    builder = Builder(root, input_shape)
     _walk(builder, graph)
     if builder.problems:
         raise _refusal(name, builder.problems)
@@ -95,12 +97,8 @@ def _lower_node(builder: Builder, node: fx.Node) -> Any:
 def _handler(builder: Builder, node: fx.Node) -> tuple[Handler, tuple[nn.Module, ...]]:
     if node.op == "call_module":
         module = builder.root.get_submodule(str(node.target))
-        known = module_type(module)
-        if known is None:
-            raise Unsupported("not a supported layer")
-        if module._forward_hooks or module._forward_pre_hooks:
-            raise Unsupported("it has forward hooks; remove them (torch.nn.utils.prune.remove)")
-        return MODULES[known], (module,)
+        check_module(module)
+        return MODULES[module_type(module)], (module,)
     table: Any = METHODS if node.op == "call_method" else FUNCTIONS
     if node.op == "get_attr" or node.target not in table:
         raise Unsupported("not a supported operator")

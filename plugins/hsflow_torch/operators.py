@@ -38,8 +38,6 @@ def convolution(builder: Builder, node: fx.Node, module: nn.Conv2d, x: Value) ->
     shape = builder.shape(x)
     if x.flat or shape.channels != module.in_channels:
         raise Unsupported(f"it takes {module.in_channels} channels but gets {_described(builder, x)}")
-    if module.padding_mode != "zeros":
-        raise Unsupported(f"padding_mode={module.padding_mode!r}; only 'zeros' is supported")
     window = Window(pair(module.kernel_size), pair(module.stride), pair(module.dilation), _padding_of(module))
     layer = Conv(
         builder.name_of(node),
@@ -99,8 +97,6 @@ def _is_output(node: fx.Node) -> bool:
 def batch_norm(builder: Builder, node: fx.Node, module: nn.BatchNorm2d | nn.BatchNorm1d, x: Value) -> Value:
     """Lower batch normalization to a factor and an offset for each channel."""
     shape = builder.shape(x)
-    if module.running_mean is None or module.running_var is None:
-        raise Unsupported("it has no running statistics (track_running_stats=False)")
     if shape.channels != module.num_features or (x.flat and shape.pixels > 1):
         raise Unsupported(f"it takes {module.num_features} channels but gets {_described(builder, x)}")
     scale = 1 / np.sqrt(float64(module.running_var) + module.eps)
@@ -291,6 +287,18 @@ def is_pass_through(root: nn.Module, node: fx.Node) -> bool:
         return module_type(root.get_submodule(str(node.target))) in {nn.Dropout, nn.Dropout2d, nn.Identity}
     table: Any = METHODS if node.op == "call_method" else FUNCTIONS
     return node.op != "get_attr" and table.get(node.target) is pass_through
+
+
+def check_module(module: nn.Module) -> None:
+    """Refuse what no input could make supported; raises Unsupported."""
+    if module_type(module) is None:
+        raise Unsupported("not a supported layer")
+    if module._forward_hooks or module._forward_pre_hooks:
+        raise Unsupported("it has forward hooks; remove them (torch.nn.utils.prune.remove)")
+    if isinstance(module, nn.Conv2d) and module.padding_mode != "zeros":
+        raise Unsupported(f"padding_mode={module.padding_mode!r}; only 'zeros' is supported")
+    if isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d) and module.running_var is None:
+        raise Unsupported("it has no running statistics (track_running_stats=False)")
 
 
 def call(handler: Handler, *arguments: Any, **options: Any) -> Any:

@@ -1,0 +1,159 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The fast emulator gives the interpreter's integers, every one of them, whatever the widths."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from hsflow_po2 import emulator
+from hsflow_po2.emulator import Emulator, emulate, exact_products, features, number_type
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from hsflow.errors import ModelError
+from hsflow.fixedpoint import IntArray
+from hsflow.ir.graph import Conv, Graph
+from hsflow.ir.interp import interpret
+from hsflow.ir.tensor import Constant, Shape, Window
+from tests.random_graphs import GraphBuilder, inverted_residual, square
+
+
+def images(graph: Graph, count: int, seed: int = 0) -> IntArray:
+    """Return random images with the extremes among them."""
+    rng, shape, form = np.random.default_rng(seed), graph.input.shape, graph.input.format
+    size = (count, shape.channels, shape.height, shape.width)
+    low, high = form.low[0], form.high[0]
+    values = rng.integers(low, high + 1, size)
+    values[0], values[-1] = low, high
+    return values
+
+
+def assert_equal(graph: Graph, count: int = 5, seed: int = 0) -> None:
+    values = images(graph, count, seed)
+    wanted = interpret(graph, values)
+    found = emulate(graph, values, batch_size=3)
+    assert found.dtype == np.int64
+    assert np.array_equal(found, wanted)
+
+
+def chain(seed: int, width: int, signed: bool, levels: int, terms: int) -> Graph:
+    """Return a graph with every kind of layer."""
+    builder = GraphBuilder(Shape(3, 9, 7), seed, width, signed)
+    builder.conv(6, square(3, 2, 1), levels=levels, terms=terms)
+    builder.conv(6, square(3, 1, 2, 2), groups=6, levels=levels, output=builder.format(6, 5, True))
+    first = builder.last
+    builder.conv(6, square(3, 1, 1), groups=2, output=builder.format(6, 8, True))
+    builder.add(first, builder.last, builder.format(6, 7, True)).max_pool(square(2, 1, 1))
+    builder.average_pool(square(3, 2, 1)).conv(4, zeros=0.9).global_pool().dense(5)
+    return builder.build()
+
+
+@given(
+    seed=st.integers(0, 10**6),
+    width=st.sampled_from([1, 2, 8, 16]),
+    signed=st.booleans(),
+    levels=st.sampled_from([1, 4, 8, 16]),
+    terms=st.sampled_from([1, 2]),
+)
+@settings(max_examples=40, deadline=None)
+def test_equals_the_interpreter(seed: int, width: int, signed: bool, levels: int, terms: int) -> None:
+    assert_equal(chain(seed, width, signed, levels, terms), seed=seed)
+
+
+def test_inverted_residuals() -> None:
+    builder = GraphBuilder(Shape(4, 8, 8), 7)
+    inverted_residual(builder, 3, 4, 1)
+    inverted_residual(builder, 2, 8, 2)
+    assert_equal(builder.build())
+
+
+@pytest.mark.parametrize(("levels", "dtype"), [(8, torch.float32), (20, torch.float64), (32, torch.int64)])
+def test_every_number_type(levels: int, dtype: torch.dtype) -> None:
+    """Each type must be taken, and right, where it is due; 72 products of 32 bits by 16 need 64-bit integers."""
+    builder = GraphBuilder(Shape(8, 4, 4), 3, 16 if levels == 32 else 8)
+    sign, _ = builder._weights((1, 8, 8, 3, 3), 0.0, levels)
+    exponent = np.where(sign == 0, 0, levels - 1)
+    graph = builder.conv(8, square(3, 1, 1), levels=levels, weight=(sign, exponent)).build()
+    conv = graph.layers[0]
+    assert isinstance(conv, Conv)
+    lsb = graph.input.format.width + levels - 8
+    accumulator = graph.input.format.finest_fraction + np.array(conv.weight_fractions)
+    output = replace(conv.output, fractions=tuple(int(f) - lsb for f in accumulator))
+    graph = replace(graph, layers=(replace(conv, output=output),))
+    assert Emulator(graph).steps[0][1].taps.dtype is dtype
+    assert_equal(graph)
+
+
+@pytest.mark.parametrize("bound", [emulator.FLOAT32_EXACT, emulator.FLOAT64_EXACT])
+def test_number_type_at_the_bound(bound: int) -> None:
+    """Below the bound every integer is exact; at it the next odd one is not."""
+    dtype = number_type(bound - 1)
+    assert int(torch.tensor(bound - 1, dtype=dtype)) == bound - 1
+    assert int(torch.tensor(bound, dtype=dtype) + torch.tensor(1, dtype=dtype)) != bound + 1
+    assert number_type(bound) is not dtype
+
+
+def test_a_too_narrow_type_would_be_wrong(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The twin: without the proof of the bound, integers would be lost."""
+    builder = GraphBuilder(Shape(16, 4, 4), 3, 16)
+    graph = builder.conv(4, square(3, 1, 1), levels=16, zeros=0.0).build()
+    conv = graph.layers[0]
+    assert isinstance(conv, Conv)
+    wide = builder.format(4, 16, True, max(conv.weight_fractions) + graph.input.format.finest_fraction - 12)
+    graph = replace(graph, layers=(replace(conv, output=wide),))
+    values = images(graph, 64)
+    assert np.array_equal(emulate(graph, values), interpret(graph, values))
+    monkeypatch.setattr(emulator, "number_type", lambda bound: torch.float32)
+    assert not np.array_equal(emulate(graph, values), interpret(graph, values))
+
+
+def test_one_wrong_bias_is_noticed() -> None:
+    """The twin: the comparison with the interpreter can fail."""
+    graph = chain(0, 8, False, 8, 1)
+    values = images(graph, 5)
+    dense = graph.classifier
+    assert dense is not None
+    bias = dense.bias.array.copy()
+    bias[2] += 1
+    wrong = replace(graph, layers=(*graph.layers[:-1], replace(dense, bias=Constant(bias))))
+    assert not np.array_equal(emulate(wrong, values), interpret(graph, values))
+
+
+def test_reduced_precision_of_the_user_is_suspended() -> None:
+    before = torch.get_float32_matmul_precision()
+    try:
+        torch.set_float32_matmul_precision("medium")
+        with exact_products():
+            assert torch.get_float32_matmul_precision() == "highest"
+        assert torch.get_float32_matmul_precision() == "medium"
+        assert_equal(chain(1, 8, False, 8, 1))
+    finally:
+        torch.set_float32_matmul_precision(before)
+
+
+def test_no_image_and_wrong_images() -> None:
+    graph = chain(2, 8, False, 8, 1)
+    assert emulate(graph, np.zeros((0, 3, 9, 7), dtype=np.uint8)).shape == (0, 5)
+    assert emulate(graph.hardened, np.zeros((0, 3, 9, 7), dtype=np.uint8)).shape == (0, 4, 1, 1)
+    for wrong in (np.zeros((1, 3, 9, 8), dtype=np.uint8), np.zeros((1, 3, 9, 7)), np.full((1, 3, 9, 7), 256)):
+        with pytest.raises(ModelError):
+            emulate(graph, wrong)
+
+
+def test_features_are_in_stream_order() -> None:
+    graph = GraphBuilder(Shape(2, 4, 4), 5).conv(3, Window()).dense(4).build()
+    values = images(graph, 3)
+    maps = interpret(graph.hardened, values)
+    found = features(graph, values)
+    assert np.array_equal(found[:, 3 * 5 + 1], maps[:, 1, 1, 1])
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
+@pytest.mark.parametrize("seed", range(5))
+def test_gpu_equals_the_interpreter(seed: int) -> None:
+    graph = chain(seed, 16 if seed % 2 else 8, False, 16 if seed % 2 else 8, 2)
+    values = images(graph, 5)
+    assert np.array_equal(emulate(graph, values, device="cuda"), interpret(graph, values))
