@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import textwrap
 from collections.abc import Iterator
@@ -18,6 +19,10 @@ from hsflow.errors import ConfigurationError
 from hsflow.plugins import PluginManager
 from hsflow.stage import StageKind
 
+EXAMPLE_CHECKPOINT = "model/digits.safetensors"
+"""The trained weights of the example, in a new project and in the core that they come from."""
+
+_CHECKPOINT_OPTION = "checkpoint"
 _WIDTH = 100
 _HEAD = """\
 # A flow of hsflow: from a trained network to FuseSoC cores.
@@ -60,12 +65,25 @@ def write_starter(folder: Path, name: str, plugins: PluginManager) -> Path:
     if path.exists():
         raise ConfigurationError("the file exists", where=str(path), hint="choose another name, or remove it")
     folder.mkdir(parents=True, exist_ok=True)
+    if _takes_checkpoint(plugins):
+        (folder / EXAMPLE_CHECKPOINT).parent.mkdir(exist_ok=True)
+        replace_file(folder / EXAMPLE_CHECKPOINT, _example_checkpoint().read_bytes())
     replace_file(path, starter_text(name, plugins).encode())
     return path
 
 
+def _takes_checkpoint(plugins: PluginManager) -> bool:
+    loader = plugins.stages.get((StageKind.LOAD, DEFAULTS[StageKind.LOAD]))
+    return loader is not None and _CHECKPOINT_OPTION in loader.stage.options_model.model_fields
+
+
+def _example_checkpoint() -> Path:
+    folder: Path = importlib.import_module("hsflow_cores").FOLDER
+    return folder / "hashiflex" / EXAMPLE_CHECKPOINT
+
+
 def starter_text(name: str, plugins: PluginManager) -> str:
-    """Return the text of a flow.toml with every default stage and its options."""
+    """Return the text of a flow.toml with every default stage and its options; the weights are the example's."""
     parts = [_HEAD.format(name=name)]
     for kind in STAGES:
         use = DEFAULTS[kind]
@@ -80,6 +98,9 @@ def starter_text(name: str, plugins: PluginManager) -> str:
 def _options(model: type[BaseModel]) -> Iterator[str]:
     for name, field in model.model_fields.items():
         yield from _comment(field.description or "")
+        if name == _CHECKPOINT_OPTION:
+            yield f"{name} = {toml_value(EXAMPLE_CHECKPOINT)}"
+            continue
         yield f"# {name} = {toml_value(_default(field))}"
 
 

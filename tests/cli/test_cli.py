@@ -87,6 +87,17 @@ def test_every_default_that_new_shows_is_the_default(project: Path, run: Run) ->
     assert "levels = 8" in lines and "clock_mhz = 1000.0" in lines
 
 
+def test_new_brings_the_trained_weights_of_the_example(
+    tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert run("new", "digits")[0] == EXIT_OK
+    choice = config.read_configuration(Path("digits/flow.toml"), load_plugins()).stages[StageKind.LOAD]
+    assert choice.registered.name == "torch"
+    (checkpoint,) = choice.input_files
+    assert checkpoint.is_relative_to(tmp_path) and checkpoint.stat().st_size > 1000
+
+
 def test_new_overwrites_nothing_and_checks_the_name(project: Path, run: Run) -> None:
     assert run("new", "x")[0] == EXIT_OK
     status, _, err = run("new", "x")
@@ -233,7 +244,7 @@ def test_emulate_scores_and_writes_what_the_interpreter_computes(project: Path, 
     np.savez(project / "set.npz", images=images, labels=labels)
     status, out, _ = run("emulate", "set.npz", "--logits", "out/logits.npy", "--json")
     assert status == EXIT_OK and json.loads(out) == {
-        "accuracy": 0.75,
+        "accuracy_percent": 75.0,
         "images": 20,
         "logits": "out/logits.npy",
     }
