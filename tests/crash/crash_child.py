@@ -7,6 +7,7 @@ import os
 import shutil
 import signal
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -35,6 +36,21 @@ def run(folder: Path, force: bool = False) -> None:
     run_flow(
         configuration, Store(folder / ".hsflow"), plugins, to=StageKind.PRUNE, force=STAGES if force else ()
     )
+
+
+def run_slowly(folder: Path) -> None:
+    """Run with a load stage that takes long enough for others to come; print how many stages were computed here."""
+    plugin = ToyPlugin()
+    plugins = toy_plugins(plugin)
+    stage = plugins.stages[StageKind.LOAD, "toy"].stage
+
+    def slow(value: Any, options: Any, context: Any) -> Any:
+        time.sleep(3)
+        return stage.make(value, options, context)
+
+    plugin.behaviour[StageKind.LOAD] = slow
+    run_flow(configure(toy_tables(), plugins, folder), Store(folder / ".hsflow"), plugins, to=StageKind.PRUNE)
+    print(sum(plugin.runs.values()))
 
 
 def write(folder: Path, contents: dict[str, str]) -> None:
@@ -142,6 +158,8 @@ def main(mode: str, folder: Path, *arguments: str) -> None:
             sweep(folder, lambda place: write(place, OLD), lambda place: write(place, NEW))
         case "broken-output":
             sweep(folder, lambda place: write(place, OLD), lambda place: (break_output(), write(place, NEW)))
+        case "slow":
+            run_slowly(folder)
         case "mend-output":
             write(folder, NEW)
 

@@ -103,6 +103,17 @@ def test_the_twin_that_writes_the_manifest_first_is_found_out(tmp_path: Path) ->
     assert all(run_again(folder).design.name == "toy" for folder in folders)
 
 
+def test_processes_at_once_share_one_computation_and_all_succeed(tmp_path: Path) -> None:
+    command = [sys.executable, str(CHILD), "slow", str(tmp_path)]
+    environment = {**os.environ, "PYTHONPATH": str(TESTS)}
+    running = [
+        subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) for _ in range(3)
+    ]
+    outputs = [process.communicate(timeout=120)[0] for process in running]
+    assert [process.returncode for process in running] == [0, 0, 0]
+    assert sum(map(int, outputs)) == 2  # the load and prune stages, once each in all
+
+
 OLD = {"a.txt": "old a", "rtl/b.txt": "old b", "stale.txt": "old"}
 NEW = {"a.txt": "new a", "rtl/b.txt": "old b", "rtl/c.txt": "new c"}
 
