@@ -77,6 +77,8 @@ class Project:
 def _packaged(result: FlowResult) -> Iterable[DesignFile]:
     design: Design = result.value(StageKind.PACKAGE)
     # Without wall times: the same input gives the same bytes.
-    figures = {name: metric for name, metric in result.metrics.items() if not name.endswith(metrics.WALL_SECONDS)}
+    figures = {
+        name: metric for name, metric in result.metrics.items() if not name.endswith(metrics.WALL_SECONDS)
+    }
     table = DesignFile(METRICS_FILE, metrics.to_json(figures), FileRole.DATA)
     return (*(file for file in design.files if file.path != METRICS_FILE), table)

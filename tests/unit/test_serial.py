@@ -145,7 +145,9 @@ def example_network() -> Network:
 def example_design() -> Design:
     cost = LayerCost("conv", "example_conv", "conv", *range(len(fields(LayerCost)) - 3))
     files = (DesignFile("rtl/example.sv", "module example;\nendmodule\n", FileRole.RTL),)
-    return Design("example", example_graph(), files, (cost,), 12, 4, NpuPlan(1, 2, 512, 4, 9))
+    return Design(
+        "example", example_graph(), files, (cost,), 12, 4, NpuPlan(*range(1, 1 + len(fields(NpuPlan))))
+    )
 
 
 def example_adder_graph() -> AdderGraph:
