@@ -71,6 +71,8 @@ TESTBENCH = "hsflow_tb"
 TESTBENCH_PATH = f"tb/{TESTBENCH}.sv"
 RTL_LIBRARY = ("axil", "npu", "pool", "requantize", "stream", "window")
 VERSION = "0.1.0"
+ICARUS_IMAGES = 16
+"""Icarus Verilog takes a second or more for an image of a small network."""
 TARGETS = ("sim", "stress", "icarus", "lint")
 VERILATOR_OPTIONS = (
     "--timing",
@@ -213,12 +215,13 @@ def simulation_targets(top: str, filesets: Sequence[str] = ("rtl",)) -> dict[str
     }
     verilator = {"tool": "verilator", "mode": "binary", "verilator_options": list(VERILATOR_OPTIONS)}
     icarus = {"tool": "icarus", "iverilog_options": ["-g2012"]}
+    few = [f"images={ICARUS_IMAGES}" if name == "images" else name for name in _PLUSARGS]
     random = [f"{name}=30" if name in ("gap_percent", "stall_percent") else name for name in _PLUSARGS]
     return {
         "default": {"filesets": [*filesets, *data]},
         "sim": {**simulation, "flow_options": verilator},
         "stress": {**simulation, "flow_options": verilator, "parameters": random},
-        "icarus": {**simulation, "flow_options": icarus},
+        "icarus": {**simulation, "flow_options": icarus, "parameters": few},
         "lint": {
             "filesets": list(filesets),
             "flow": "lint",

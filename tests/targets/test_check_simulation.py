@@ -118,7 +118,7 @@ def test_the_first_wrong_place_is_named(work_root: Path) -> None:
         edit(work_root, FIRST_STREAM_BEAT + beat, 0, "00000bad")
     with pytest.raises(MismatchError) as caught:
         check_simulation(work_root)
-    assert "2 of 96 results are wrong in 2 images" in str(caught.value)
+    assert "2 of 64 results are wrong in 2 images" in str(caught.value)
     assert "the stream, image 2, beat 1" in str(caught.value)
     assert "00000bad" in str(caught.value)
 

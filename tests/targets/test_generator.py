@@ -9,6 +9,8 @@ import shutil
 import subprocess
 import sys
 import threading
+import time
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 
@@ -85,7 +87,7 @@ def test_two_runs_at_once_both_succeed(checkout: Path) -> None:
     runs = [fusesoc(checkout, "--target=icarus", "top") for _ in range(2)]
     outputs = [run.communicate(timeout=120)[0] for run in runs]
     assert [run.returncode for run in runs] == [0, 0], outputs
-    assert all("96 results of 24 images are bit-exact" in output for output in outputs)
+    assert all("64 results of 16 images are bit-exact" in output for output in outputs)
     assert sum("building the simulation" in output for output in outputs) == 1
 
 
@@ -95,7 +97,7 @@ def test_a_changed_network_is_simulated_anew(checkout: Path) -> None:
     expected = checkout / "cores" / "top" / "tree" / "data" / "expected.txt"
     expected.write_text(expected.read_text().replace("beef", "beee", 1))
     run = fusesoc(checkout, "--target=icarus", "top")
-    assert "1 of 96 results are wrong" in run.communicate(timeout=120)[0]
+    assert "1 of 64 results are wrong" in run.communicate(timeout=120)[0]
     assert run.returncode != 0
 
 
@@ -232,3 +234,41 @@ def test_a_failing_flow_fails_the_generator(tmp_path: Path, monkeypatch: pytest.
 
 def test_the_generator_needs_one_argument() -> None:
     assert main([]) == 2
+
+
+@needs_icarus
+def test_a_killed_fusesoc_leaves_no_simulator(checkout: Path) -> None:
+    tree = checkout / "cores" / "top" / "tree"
+    rtl = tree / "rtl" / "toy.sv"
+    rtl.write_text(rtl.read_text().replace("endmodule", "  initial while (1) #1;\nendmodule"))
+    bench = tree / "tb" / "hsflow_tb.sv"
+    bench.write_text(bench.read_text().replace("    $finish;", "    wait (0);"))
+    run = fusesoc(checkout, "--target=icarus", "top")
+    assert run.stdout is not None
+    assert any("simulating" in line for line in run.stdout)
+    work = str(checkout / "build" / "hsflow_tests_top_0.1.0" / "icarus")
+    assert wait_for(lambda: bool(processes_in(work)))
+    run.terminate()
+    assert run.wait(timeout=60) != 0
+    assert wait_for(lambda: not processes_in(work))
+
+
+def processes_in(folder: str) -> list[int]:
+    """Return the simulators that run in a folder."""
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            if str((process / "cwd").readlink()) == folder and b"vvp" in (process / "cmdline").read_bytes():
+                found.append(int(process.name))
+        except OSError:
+            continue
+    return found
+
+
+def wait_for(condition: Callable[[], bool], seconds: float = 20.0) -> bool:
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        if condition():
+            return True
+        time.sleep(0.05)
+    return False

@@ -76,7 +76,7 @@ def test_whatever_is_wrong_fails(tree: Path, tmp_path: Path, file: str, old: str
     edit(tree / file, old, new)
     if file.endswith(".sv"):
         edit(tree / "tb" / "hsflow_tb.sv", "WatchdogCycles = ", "WatchdogCycles = 2000 + 0 * ")
-    arguments = ["--stall_percent=30"] if new == DROPS_VALID else []
+    arguments = ["--images=0", "--stall_percent=30" if new == DROPS_VALID else "--stall_percent=0"]
     work = tmp_path / "work"
     assert run_target("icarus", tree, work, arguments=arguments) != 0
     assert not (work / METRICS).exists()

@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 from edalize.flows.sim import Sim
 
 from hsflow.errors import HsflowError
+from hsflow.process import terminate_as_interrupt
 from hsflow.simulation import Simulation
 
 
@@ -55,8 +56,9 @@ class Hsflow(Sim):  # type: ignore[misc]
 
 @contextlib.contextmanager
 def _as_runtime_error() -> Iterator[None]:
-    """Turn hsflow's errors into the RuntimeError that FuseSoC reports."""
+    """Turn hsflow's errors into the RuntimeError that FuseSoC reports; a killed FuseSoC leaves nothing running."""
     try:
-        yield
+        with terminate_as_interrupt():
+            yield
     except HsflowError as error:
         raise RuntimeError(str(error)) from error
