@@ -1,0 +1,35 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Layer 'add2', tile 0
+// 2 sums of 4 operands,
+// 2 adders, depth 1, 1 pipeline stages.
+module tiny_add2__tile0 (
+  input  logic clk_i,
+  input  logic enable_i,
+  input  logic [31:0] data_i,
+  output logic [19:0] data_o
+);
+
+  wire [7:0] x0 = data_i[0+:8];
+  wire [6:0] x1 = data_i[8+:7];
+  wire unused_x1 = ^data_i[15+:1];
+  wire [7:0] x2 = data_i[16+:8];
+  wire [6:0] x3 = data_i[24+:7];
+  wire unused_x3 = ^data_i[31+:1];
+
+  // Stage 0
+  wire [9:0] sum0 = 10'(x2) + (10'(x0) << 1);
+  wire [9:0] sum1 = 10'(x3) + (10'(x1) << 2);
+
+  logic [9:0] sum0_q1;
+  logic [9:0] sum1_q1;
+  always_ff @(posedge clk_i) begin
+    if (enable_i) begin
+      sum0_q1 <= sum0;
+      sum1_q1 <= sum1;
+    end
+  end
+
+  assign data_o[0+:10] = sum0_q1;
+  assign data_o[10+:10] = sum1_q1;
+endmodule
