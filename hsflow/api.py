@@ -117,7 +117,7 @@ class Flow:
         """Run uint8 images of shape (n, channels, height, width) through the integer network; return its logits."""
         from hsflow.emulation import emulate
 
-        return emulate(self.graph, images)
+        return emulate(self.graph, images, self._project().plugins.hook)
 
     def build(self, output: str | Path = "build", *, overwrite: bool = False) -> Path:
         """Write the packaged cores and metrics.json into `output` and return it."""
@@ -189,8 +189,6 @@ def load(
 
 
 def _lowered(module: Any, settings: dict[str, Any], folder: Path, options: dict[str, Any]) -> Network:
-    from hsflow_torch.lower import lower
-
     from hsflow.data import load_dataset
     from hsflow.ir.tensor import Shape
 
@@ -199,10 +197,14 @@ def _lowered(module: Any, settings: dict[str, Any], folder: Path, options: dict[
             "an unknown option for a module", where="hsflow.load", got=unknown, expected=_LOAD_MODULE_OPTIONS
         )
     dataset = load_dataset(settings["data"], folder)
-    network: Network = lower(
-        module, Shape(*map(int, dataset.test_images.shape[1:])), name=settings["name"],
+    network: Network | None = load_plugins({}).hook.hsflow_import_model(
+        model=module, input_shape=Shape(*map(int, dataset.test_images.shape[1:])), name=settings["name"],
         mean=tuple(options.get("mean", (0.0,))), std=tuple(options.get("std", (1.0,))),
     )  # fmt: skip
+    if network is None:
+        raise ConfigurationError(
+            "no plugin imports such a model", where="hsflow.load", got=type(module).__name__
+        )
     outputs = network.shapes[network.layers[-1].name].elements
     named = dataset.classes if len(dataset.classes) == outputs else tuple(map(str, range(outputs)))
     return replace(network, classes=network.classes or named)

@@ -192,6 +192,8 @@ def name_problem(name: str) -> str | None:
         return f"must be a lower-case letter, then up to 62 of a-z, 0-9 and _, not {name!r}"
     if name in SYSTEMVERILOG_KEYWORDS:
         return f"'{name}' is a reserved word of SystemVerilog; choose another name"
+    if name == "hsflow" or name.startswith("hsflow_"):
+        return f"'{name}' is kept for hsflow's own RTL library; choose another name"
     return None
 
 

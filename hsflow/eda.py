@@ -28,7 +28,6 @@ from hsflow.errors import ConfigurationError, ToolError
 from hsflow.process import run, terminate_as_interrupt
 from hsflow.progress import Reporter
 from hsflow.results import (
-    DESIGN_METRICS,
     EXPECTED,
     EXPECTED_SWITCHED,
     LABELS,
@@ -62,7 +61,6 @@ DATA_FILES = (
     EXPECTED_SWITCHED,
     NPU_IMAGE_SWITCHED,
     LABELS,
-    DESIGN_METRICS,
 )
 """The base names under which a simulation finds its data."""
 

@@ -7,7 +7,6 @@ was built for leaves the others with the lowest possible score.
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -18,25 +17,36 @@ import yaml
 
 from hsflow.config import nearest
 from hsflow.data import Dataset, load_dataset
-from hsflow.design import Design
+from hsflow.design import Design, DesignFile
 from hsflow.durable import replace_file
-from hsflow.errors import ConfigurationError, HsflowError, MismatchError, ModelError
+from hsflow.errors import ConfigurationError, HsflowError, MismatchError, ModelError, PluginError
 from hsflow.ir.graph import Dense, Graph
 from hsflow.progress import Reporter
-from hsflow.results import EXPECTED, LABELS, NPU_IMAGE, PLAN, STIMULUS, SimulationResult, read_plan
+from hsflow.results import (
+    EXPECTED,
+    EXPECTED_SWITCHED,
+    LABELS,
+    NPU_IMAGE,
+    NPU_IMAGE_SWITCHED,
+    PLAN,
+    SimulationPlan,
+    SimulationResult,
+    read_plan,
+)
 
 ODD_EVEN = "odd-even"
 ROTATE_90 = "rotate90"
 BUILT_IN_TASKS = (ODD_EVEN, ROTATE_90)
+FOLDER = "finetune"
 
 
 @dataclass(frozen=True, eq=False)
 class Retrained:
-    """Hold a graph whose classifier solves a new task, that task's data, and the NPU's memory image."""
+    """Hold a graph whose classifier solves a new task, that task's data, and the file that programs the NPU."""
 
     graph: Graph
     dataset: Dataset
-    image: str
+    image: DesignFile
 
 
 def load_task(task: str, base: Dataset, folder: Path) -> Dataset:
@@ -72,14 +82,22 @@ def load_task(task: str, base: Dataset, folder: Path) -> Dataset:
     )  # fmt: skip
 
 
-def retrain(design: Design, dataset: Dataset, seed: int, reporter: Reporter) -> Retrained:
+def retrain(design: Design, dataset: Dataset, seed: int, hooks: Any, reporter: Reporter) -> Retrained:
     """Train the classifier of a finished design for the task of `dataset`, and assemble the NPU's new memory image.
+
+    Args:
+        design: with its NPU.
+        dataset: the new task.
+        seed: fixes the training.
+        hooks: pluggy's relay, for the trainer and the NPU's assembler.
+        reporter: who shows progress.
 
     Raises:
         ModelError: if the design has no programmable layer, or the task has more classes than it.
+        PluginError: if no plugin trains classifiers or knows the NPU.
+        MismatchError: if the trainer changed more than the classifier.
     """
-    classifier = _classifier(design.graph)
-    built, wanted = int(classifier.weight.array.shape[0]), len(dataset.classes)
+    built, wanted = int(_classifier(design.graph).weight.array.shape[0]), len(dataset.classes)
     if wanted > built:
         raise ModelError(
             "the task has more classes than the hardware",
@@ -87,12 +105,13 @@ def retrain(design: Design, dataset: Dataset, seed: int, reporter: Reporter) -> 
             got=wanted,
             expected=f"at most {built}",
         )
-    trainer = importlib.import_module("hsflow_po2.finetune")
-    graph: Graph = trainer.finetune_classifier(
-        design.graph, dataset.train_images, dataset.train_labels, dataset.classes, seed, track=reporter.track
+    graph = hooks.hsflow_train_classifier(
+        graph=design.graph, dataset=dataset, seed=seed, track=reporter.track
     )
+    if graph is None:
+        raise PluginError("no plugin trains classifiers", where=design.name, hint="see `hsflow plugins`")
     check_hardware_unchanged(design.graph, graph)
-    return Retrained(graph, dataset, memory_image(design, graph))
+    return Retrained(graph, dataset, memory_image(design, graph, hooks))
 
 
 def check_hardware_unchanged(built: Graph, graph: Graph) -> None:
@@ -107,47 +126,30 @@ def check_hardware_unchanged(built: Graph, graph: Graph) -> None:
         raise MismatchError("training changed the classifier's shape", where=graph.name)
 
 
-def memory_image(design: Design, graph: Graph) -> str:
-    """Return the text of npu.hex that programs the classifier of `graph` into the NPU of `design`."""
+def memory_image(design: Design, graph: Graph, hooks: Any) -> DesignFile:
+    """Return the file that programs the classifier of `graph` into the NPU of `design`."""
     if design.npu is None:
         raise ModelError("the design has no NPU", where=design.name, hint="build it with an npu stage")
-    classifier = _classifier(graph)
-    source = graph.feature_maps[classifier.source]
-    configuration = importlib.import_module("hsflow_npu.configuration").NpuConfiguration(
-        tokens=source.shape.pixels,
-        channels=source.shape.channels,
-        classes=int(classifier.weight.array.shape[0]),
-        class_lanes=design.npu.class_lanes,
-        feature_lanes=design.npu.feature_lanes,
-        activation_width=source.format.width,
-        activation_signed=source.format.signed,
-    )
-    assembler: Any = importlib.import_module("hsflow_npu.assembler")
-    return str(assembler.assemble(classifier.weight.array, classifier.bias.array, configuration).to_hex())
+    image: DesignFile | None = hooks.hsflow_program_classifier(design=design, graph=graph)
+    if image is None:
+        raise PluginError("no plugin knows the NPU of the design", where=design.name)
+    return image
 
 
-def simulation_files(retrained: Retrained, plan_text: str, images: int) -> Mapping[str, str]:
-    """Return what a built simulation needs for the new task, by base name.
+def simulate(
+    retrained: Retrained, design: Design, work_root: Path, hooks: Any, *, switch_after: int = 0
+) -> SimulationResult:
+    """Run the simulation that was built in `work_root` on the new task; nothing is compiled.
+
+    The new task's files lie in `work_root/finetune/TASK`, and so do its results; the build's own stay as they are.
 
     Args:
         retrained: the new task.
-        plan_text: simulation.json with the number of images set.
-        images: how many held-out images.
-    """
-    vectors = importlib.import_module("hsflow_fusesoc.vectors").Vectors(
-        retrained.graph, retrained.dataset.test_images[:images], retrained.dataset.test_labels[:images]
-    )
-    return {
-        PLAN: plan_text,
-        STIMULUS: vectors.stimulus(),
-        EXPECTED: vectors.expected(),
-        LABELS: vectors.label_lines(),
-        NPU_IMAGE: retrained.image,
-    }
-
-
-def simulate(retrained: Retrained, work_root: Path) -> SimulationResult:
-    """Run the simulation that was built in `work_root` on the new task; nothing is compiled.
+        design: what was built, with the weights that it was built with.
+        work_root: of a target that has been run.
+        hooks: pluggy's relay, for the data of the simulation.
+        switch_after: 0 to write the new weights before the first image; else start with the design's own weights, and
+            write the new ones into the running stream when so many results have left.
 
     Raises:
         HsflowError: if no simulation was built there.
@@ -156,14 +158,47 @@ def simulate(retrained: Retrained, work_root: Path) -> SimulationResult:
     from hsflow.simulation import Simulation
 
     edam = _edam(work_root)
-    plan = read_plan(work_root)
-    images = min(plan.images, len(retrained.dataset.test_images))
-    files = simulation_files(retrained, plan.model_copy(update={"images": images}).to_json(), images)
+    folder = work_root / FOLDER / Path(retrained.dataset.name).name
     simulation = Simulation.from_edam(edam, work_root, edam.get("flow_options", {}))
+    conditions = simulation.conditions.model_copy(update={"switch_after": switch_after})
     with simulation.lock():
-        for name, text in files.items():
-            replace_file(work_root / name, text.encode())
-    return simulation.run()
+        _write_data(folder, _simulation_files(retrained, design, read_plan(work_root), hooks, switch_after))
+    return replace(simulation, data_folder=folder, conditions=conditions).run()
+
+
+def _write_data(folder: Path, texts: Mapping[str, str]) -> None:
+    """Write the files of a run, and remove those of an earlier one."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for path in folder.iterdir():
+        if path.is_file() and path.name not in texts:
+            path.unlink()
+    for name, text in texts.items():
+        replace_file(folder / name, text.encode())
+
+
+def _simulation_files(
+    retrained: Retrained, design: Design, plan: SimulationPlan, hooks: Any, switch_after: int
+) -> Mapping[str, str]:
+    """Return what a built simulation needs for the new task, by base name."""
+    count = min(plan.images, len(retrained.dataset.test_images))
+    images, labels = retrained.dataset.test_images[:count], retrained.dataset.test_labels[:count]
+
+    def data(graph: Graph) -> dict[str, str]:
+        files = hooks.hsflow_simulation_data(graph=graph, images=images, labels=labels) or ()
+        return {Path(file.path).name: file.text for file in files}
+
+    texts = {**data(retrained.graph), NPU_IMAGE: retrained.image.text}
+    texts[PLAN] = plan.model_copy(update={"images": count}).to_json()
+    if not switch_after:
+        return texts
+    # Some images belong to the old task and some to the new one: no list of labels fits both.
+    texts.pop(LABELS, None)
+    switched = {EXPECTED_SWITCHED: texts[EXPECTED], NPU_IMAGE_SWITCHED: texts[NPU_IMAGE]}
+    before = {
+        EXPECTED: data(design.graph)[EXPECTED],
+        NPU_IMAGE: memory_image(design, design.graph, hooks).text,
+    }
+    return {**texts, **before, **switched}
 
 
 def _edam(work_root: Path) -> dict[str, Any]:

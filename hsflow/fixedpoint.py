@@ -60,7 +60,7 @@ class Interval:
         """Return the bits that hold every value: two's complement if `signed`, else unsigned, at least 1."""
         if not self.signed:
             return max(1, self.high.bit_length())
-        return max((-self.low - 1).bit_length(), self.high.bit_length()) + 1
+        return max((-self.low - 1).bit_length(), max(self.high, 0).bit_length()) + 1
 
     @property
     def signed_width(self) -> int:

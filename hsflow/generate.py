@@ -27,6 +27,7 @@ from hsflow.durable import replace_file
 from hsflow.eda import CAPI, dump_yaml
 from hsflow.errors import EXIT_INTERRUPTED, EXIT_USAGE, ConfigurationError, HsflowError, ToolError
 from hsflow.process import run, terminate_as_interrupt
+from hsflow.results import RECORD
 
 _PARAMETERS = {"config", "tree"}
 _LOCK = ".lock"
@@ -88,6 +89,8 @@ def publish(tree: Path, folder: Path, vlnv: str) -> Path:
     with FileLock(folder / _LOCK):
         _copy(tree, contents, folder / name)
         _discard_leftovers(folder)
+        if (tree / RECORD).is_file():
+            replace_file(folder / RECORD, (tree / RECORD).read_bytes())
         text = dump_yaml(_relocated(core, vlnv, name))
         return _publish_core(folder / f"{vlnv.split(':')[2]}.core", f"{CAPI}:\n{text}")
 

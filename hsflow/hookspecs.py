@@ -14,8 +14,13 @@ from typing import TYPE_CHECKING, Any
 import pluggy
 
 if TYPE_CHECKING:
+    from hsflow.data import Dataset
+    from hsflow.design import Design, DesignFile
     from hsflow.fixedpoint import IntArray, Interval
     from hsflow.ir.addergraph import AdderGraph
+    from hsflow.ir.graph import Graph
+    from hsflow.ir.network import Network
+    from hsflow.ir.tensor import Shape
     from hsflow.stage import Stage, StageEvent
 
 PROJECT = "hsflow"
@@ -62,6 +67,45 @@ def hsflow_emit_kernel(tile: Any, operands: tuple[Any, ...], title: str) -> str 
     The module must have the ports, the packing and the latency that `hsflow_harden.emit_tile.emit_tile` states; the
     simulation checks every integer and every cycle of it. hsflow's own makes bit-parallel adders.
     """
+
+
+@hookspec(firstresult=True)
+def hsflow_import_model(
+    model: Any, input_shape: Shape, name: str, mean: tuple[float, ...], std: tuple[float, ...]
+) -> Network | None:
+    """Return the network of a model that Python code hands over (a torch module, say), or None if it is not yours.
+
+    Args:
+        model: the object.
+        input_shape: the images' shape.
+        name: the network's name.
+        mean: what preprocessing subtracts from pixels in 0..1, one for each channel or one for all.
+        std: what it divides by.
+    """
+
+
+@hookspec(firstresult=True)
+def hsflow_emulate(graph: Graph, images: Any) -> IntArray | None:
+    """Return what `hsflow.ir.interp.interpret` returns, every integer of it, but faster; or None."""
+
+
+@hookspec(firstresult=True)
+def hsflow_train_classifier(graph: Graph, dataset: Dataset, seed: int, track: Any) -> Graph | None:
+    """Return `graph` with a last layer that is trained for another task, or None.
+
+    Nothing but the weights and biases of the last layer may change, not even its shape. `track` wraps an iteration for
+    a progress bar, as `StageContext.track` does.
+    """
+
+
+@hookspec(firstresult=True)
+def hsflow_program_classifier(design: Design, graph: Graph) -> DesignFile | None:
+    """Return the file that programs the classifier of `graph` into the NPU of `design`, or None if it is not yours."""
+
+
+@hookspec(firstresult=True)
+def hsflow_simulation_data(graph: Graph, images: Any, labels: Any) -> Sequence[DesignFile] | None:
+    """Return stimulus, expected results and labels of a simulation, as `hsflow.results` describes them, or None."""
 
 
 @hookspec

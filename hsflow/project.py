@@ -11,10 +11,12 @@ from hsflow import metrics
 from hsflow.config import FILE_NAME, Configuration, read_configuration
 from hsflow.data import Dataset, load_dataset
 from hsflow.design import Design, DesignFile, FileRole
+from hsflow.durable import replace_file
 from hsflow.flow import FlowResult, Selection, run_flow
 from hsflow.output import write_output
 from hsflow.plugins import PluginManager, load_plugins
 from hsflow.progress import Reporter
+from hsflow.results import RECORD
 from hsflow.stage import StageKind
 from hsflow.store import Store, store_root
 
@@ -71,7 +73,10 @@ class Project:
         result = self.run(selection)
         if StageKind.PACKAGE not in result.artifacts:
             return result, []
-        return result, write_output(output, _packaged(result), overwrite=overwrite)
+        changed = write_output(output, _packaged(result), overwrite=overwrite)
+        # Wall times differ from run to run, so they lie beside the files that must not.
+        replace_file(output / RECORD, metrics.to_json(result.metrics).encode())
+        return result, changed
 
 
 def _packaged(result: FlowResult) -> Iterable[DesignFile]:

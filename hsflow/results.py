@@ -9,9 +9,8 @@ Files of a simulation's work root:
     npu.hex               the NPU's memory image: lines of `AAAAAAAA DDDDDDDD`; absent without an NPU
     npu2.hex, expected2.txt   a second memory image and its expected beats, for `switch_after`; optional
     labels.txt            one decimal label a line; with it the hardware's accuracy is measured; optional
-    design_metrics.json   the metrics of the stages before; optional
     results.txt           what the testbench wrote
-    metrics.json          design_metrics.json and the simulation's metrics, written when everything is right
+    metrics.json          the metrics of the stages before and the simulation's, written when everything is right
 """
 
 from __future__ import annotations
@@ -36,9 +35,11 @@ EXPECTED_SWITCHED = "expected2.txt"
 NPU_IMAGE = "npu.hex"
 NPU_IMAGE_SWITCHED = "npu2.hex"
 LABELS = "labels.txt"
-DESIGN_METRICS = "design_metrics.json"
 RESULTS = "results.txt"
 METRICS = "metrics.json"
+
+RECORD = ".hsflow-metrics.json"
+"""What a build leaves beside its core file: the metrics of its stages, wall times included."""
 
 FEWEST_IMAGES_FOR_INTERVAL = 8
 """A shorter stream has no steady state to measure an initiation interval in."""
@@ -130,8 +131,15 @@ class SimulationResult:
     errors: int = 0
 
 
-def check_simulation(work_root: Path, conditions: Conditions | None = None) -> SimulationResult:
+def check_simulation(
+    work_root: Path, conditions: Conditions | None = None, design_metrics: metrics.Metrics | None = None
+) -> SimulationResult:
     """Compare a work root's results with the expected ones and write its metrics.json.
+
+    Args:
+        work_root: where the files lie.
+        conditions: how the simulation was driven.
+        design_metrics: those of the stages before, to be written as well.
 
     Raises:
         MismatchError: a result, the latency, the interval or the number of results is not exactly the expected one,
@@ -149,7 +157,7 @@ def check_simulation(work_root: Path, conditions: Conditions | None = None) -> S
     result = SimulationResult(
         images, len(results.stream), latency, interval, _accuracy(work_root, plan, results)
     )
-    _write_metrics(work_root, plan, result)
+    _write_metrics(work_root, {**(design_metrics or {}), **measured_metrics(plan, result)})
     return result
 
 
@@ -344,11 +352,9 @@ def _accuracy(work_root: Path, plan: SimulationPlan, results: Results) -> float 
     return right / len(chosen)
 
 
-def _write_metrics(work_root: Path, plan: SimulationPlan, result: SimulationResult) -> None:
+def _write_metrics(work_root: Path, merged: metrics.Metrics) -> None:
     """Write metrics.json last: it stands for a simulation in which everything was right."""
-    design = work_root / DESIGN_METRICS
-    merged = metrics.from_json(_read(design)) if design.is_file() else {}
-    replace_file(work_root / METRICS, metrics.to_json({**merged, **measured_metrics(plan, result)}).encode())
+    replace_file(work_root / METRICS, metrics.to_json(merged).encode())
 
 
 def measured_metrics(plan: SimulationPlan, result: SimulationResult) -> dict[str, metrics.Metric]:

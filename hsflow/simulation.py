@@ -52,7 +52,7 @@ class Simulator(Protocol):
     def program(self, name: str, toplevel: str) -> str:
         """Return the file that a finished build leaves."""
 
-    def command(self, name: str, toplevel: str) -> list[str]:
+    def command(self, program: Path) -> list[str]:
         """Return what starts the simulation."""
 
     def inputs(self, name: str) -> str:
@@ -66,8 +66,8 @@ class _Verilator:
     def program(self, name: str, toplevel: str) -> str:
         return f"V{toplevel}"
 
-    def command(self, name: str, toplevel: str) -> list[str]:
-        return [f"./V{toplevel}"]
+    def command(self, program: Path) -> list[str]:
+        return [str(program)]
 
     def inputs(self, name: str) -> str:
         return f"{name}.vc"
@@ -80,8 +80,8 @@ class _Icarus:
     def program(self, name: str, toplevel: str) -> str:
         return name
 
-    def command(self, name: str, toplevel: str) -> list[str]:
-        return ["vvp", "-n", name]
+    def command(self, program: Path) -> list[str]:
+        return ["vvp", "-n", str(program)]
 
     def inputs(self, name: str) -> str:
         return f"{name}.scr"
@@ -95,7 +95,9 @@ _COMPILERS = {"verilator": "verilator", "icarus": "iverilog"}
 class Simulation:
     """Hold one work root and what Edalize was told about it.
 
-    `files` are the sources relative to the work root; `plusargs` are further ones for the testbench.
+    `files` are the sources relative to the work root; `plusargs` are further ones for the testbench; `records` are the
+    places where builds of the cores may have left their metrics; `data_folder` holds stimulus, expected results and
+    what is written, where that is not the work root.
     """
 
     name: str
@@ -105,6 +107,8 @@ class Simulation:
     files: tuple[str, ...]
     conditions: results.Conditions
     plusargs: tuple[str, ...] = ()
+    records: tuple[Path, ...] = ()
+    data_folder: Path | None = None
     timeout: float = DEFAULT_TIMEOUT_SECONDS
 
     @classmethod
@@ -123,10 +127,16 @@ class Simulation:
             work_root=work_root,
             tool=_known_tool(flow_options.get("tool")),
             files=tuple(_sources(edam.get("files", ()))),
+            records=tuple(_records(edam.get("cores", {}), work_root)),
             conditions=conditions,
             plusargs=plusargs,
             timeout=float(flow_options.get("simulation_timeout") or DEFAULT_TIMEOUT_SECONDS),
         )
+
+    @property
+    def data(self) -> Path:
+        """Return the folder with the stimulus, in which the simulation runs."""
+        return self.data_folder or self.work_root
 
     @contextmanager
     def lock(self) -> Iterator[None]:
@@ -172,14 +182,19 @@ class Simulation:
         """
         with self.lock():
             for stale in (results.RESULTS, results.METRICS):
-                (self.work_root / stale).unlink(missing_ok=True)
-            images = self.conditions.images or results.read_plan(self.work_root).images
+                (self.data / stale).unlink(missing_ok=True)
+            images = self.conditions.images or results.read_plan(self.data).images
             _say(f"{self.tool}: simulating {images} images")
             self._simulate(images)
-            result = results.check_simulation(self.work_root, self.conditions)
-            measured = metrics.from_json((self.work_root / results.METRICS).read_bytes())
+            result = results.check_simulation(self.data, self.conditions, self._design_metrics())
+            measured = metrics.from_json((self.data / results.METRICS).read_bytes())
         _report(result, measured)
         return result
+
+    def _design_metrics(self) -> metrics.Metrics:
+        """Return what the stages before the simulation measured."""
+        found = [metrics.from_json(path.read_bytes()) for path in self.records if path.is_file()]
+        return {name: metric for record in found for name, metric in record.items()}
 
     def _inputs(self) -> dict[str, tuple[str, int]]:
         """Return each input's digest and time of change; a missing one has none."""
@@ -229,13 +244,14 @@ class Simulation:
         words = [f"+results={results.RESULTS}", f"+images={images}"]
         values = self.conditions.model_dump(exclude={"images"})
         words += [f"+{name}={value}" for name, value in values.items()]
-        words += [f"+{name}={file}" for name, file in _FILE_PLUSARGS if (self.work_root / file).is_file()]
+        words += [f"+{name}={file}" for name, file in _FILE_PLUSARGS if (self.data / file).is_file()]
+        program = (self.work_root / SIMULATORS[self.tool].program(self.name, self.toplevel)).resolve()
         started = time.monotonic()
         run(
-            [*SIMULATORS[self.tool].command(self.name, self.toplevel), *words, *self.plusargs],
-            cwd=self.work_root,
+            [*SIMULATORS[self.tool].command(program), *words, *self.plusargs],
+            cwd=self.data,
             timeout=self.timeout,
-            log=self.work_root / SIMULATION_LOG,
+            log=self.data / SIMULATION_LOG,
         )
         _say(f"{self.tool}: done in {time.monotonic() - started:.1f} s")
 
@@ -256,6 +272,12 @@ def _sources(files: Iterable[Mapping[str, Any]]) -> Iterator[str]:
         name = _safe(entry["name"])
         if entry.get("file_type", "user") != "user":
             yield name
+
+
+def _records(cores: Mapping[str, Any], work_root: Path) -> Iterator[Path]:
+    """Yield the files with metrics that may lie beside the core files."""
+    for core in cores.values():
+        yield work_root / Path(core.get("core_file", "")).parent / results.RECORD
 
 
 def _split_plusargs(parameters: Mapping[str, Any]) -> tuple[results.Conditions, tuple[str, ...]]:

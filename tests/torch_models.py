@@ -17,6 +17,8 @@ from hsflow.data import Dataset, load_dataset
 from hsflow.ir.network import Network
 from hsflow.stage import FlowSettings
 
+torch.set_num_threads(1)  # other tests run beside these, and waiting threads would only steal from them
+
 CHECKPOINT = Path(__file__).parent.parent / "cores/hashiflex/model/digits.safetensors"
 
 

@@ -29,6 +29,10 @@ def finetune(
     simulate: Annotated[
         Path | None, typer.Option(help="The work root of a built simulation: run the new task on it.")
     ] = None,
+    switch_after: Annotated[
+        int,
+        typer.Option(min=0, help="Start with the old weights; switch in mid-stream after so many results."),
+    ] = 0,
     seed: Annotated[
         int | None, typer.Option(min=0, help="The seed of training; by default the flow's.")
     ] = None,
@@ -43,10 +47,12 @@ def finetune(
     design = project.run(Selection(StageKind.NPU)).design
     dataset = finetuning.load_task(task, project.dataset, Path.cwd())
     chosen = project.configuration.settings.seed if seed is None else seed
-    retrained = finetuning.retrain(design, dataset, chosen, session.reporter)
-    summary = _written(retrained, output)
+    retrained = finetuning.retrain(design, dataset, chosen, project.plugins.hook, session.reporter)
+    summary = _written(retrained, output, project.plugins.hook)
     if simulate is not None:
-        result = finetuning.simulate(retrained, simulate)
+        result = finetuning.simulate(
+            retrained, design, simulate, project.plugins.hook, switch_after=switch_after
+        )
         summary |= {
             "simulated_images": result.images,
             "hardware_accuracy_percent": None if result.accuracy is None else 100 * result.accuracy,
@@ -54,16 +60,16 @@ def finetune(
     session.show(summary, lambda: _sentence(summary))
 
 
-def _written(retrained: Retrained, output: Path) -> dict[str, Any]:
+def _written(retrained: Retrained, output: Path, hooks: Any) -> dict[str, Any]:
     from hsflow.durable import replace_file
     from hsflow.emulation import accuracy, emulate
     from hsflow.ir.serial import to_json
 
     output.mkdir(parents=True, exist_ok=True)
-    replace_file(output / IMAGE_FILE, retrained.image.encode())
+    replace_file(output / IMAGE_FILE, retrained.image.text.encode())
     replace_file(output / GRAPH_FILE, (to_json(retrained.graph) + "\n").encode())
     data = retrained.dataset
-    score = accuracy(emulate(retrained.graph, data.test_images), data.test_labels)
+    score = accuracy(emulate(retrained.graph, data.test_images, hooks), data.test_labels)
     return {"task": data.name, "accuracy_percent": 100 * score, "image": str(output / IMAGE_FILE)}
 
 

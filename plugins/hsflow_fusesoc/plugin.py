@@ -4,10 +4,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from hsflow import hookimpl
+from hsflow.design import DesignFile
+from hsflow.ir.graph import Graph
 from hsflow.stage import Stage
 from hsflow_fusesoc.stage import PackageStage
+from hsflow_fusesoc.vectors import Vectors
 
 
 @hookimpl
@@ -28,3 +32,9 @@ def hsflow_targets() -> list[tuple[str, str, Path]]:
         ("icarus", "Icarus Verilog", folder),
         ("lint", "Verilator's lint, all warnings", folder),
     ]
+
+
+@hookimpl(trylast=True)
+def hsflow_simulation_data(graph: Graph, images: Any, labels: Any) -> tuple[DesignFile, ...]:
+    """Compute what a simulation reads, by the reference interpreter; other plugins are asked first."""
+    return Vectors(graph, images, labels).files()

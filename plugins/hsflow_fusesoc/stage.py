@@ -9,9 +9,9 @@ from pydantic import Field
 
 from hsflow.design import Design, DesignFile, FileRole
 from hsflow.eda import TestbenchParameters, core_file, render_testbench
-from hsflow.results import LABELS, PLAN, STIMULUS, SimulationPlan
+from hsflow.results import PLAN, SimulationPlan
 from hsflow.stage import FlowSettings, StageContext, StageKind, StageOptions
-from hsflow_fusesoc.vectors import EXPECTED_PATH, Vectors, output_map
+from hsflow_fusesoc.vectors import Vectors, output_map
 
 
 class PackageOptions(StageOptions):
@@ -46,9 +46,7 @@ def package(design: Design, vectors: Vectors, settings: FlowSettings, vendor: st
     added = (
         render_testbench(testbench_parameters(design)),
         DesignFile(f"data/{PLAN}", plan.to_json(), FileRole.DATA),
-        DesignFile(f"data/{STIMULUS}", vectors.stimulus(), FileRole.DATA),
-        DesignFile(EXPECTED_PATH, vectors.expected(), FileRole.DATA),
-        DesignFile(f"data/{LABELS}", vectors.label_lines(), FileRole.DATA),
+        *vectors.files(),
     )
     files = (*design.files, *added)
     vlnv = f"{vendor}:hsflow:{design.name}:0.1.0"

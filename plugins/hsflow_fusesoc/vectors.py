@@ -10,13 +10,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from hsflow.design import DesignFile, FileRole
 from hsflow.fixedpoint import IntArray
 from hsflow.ir.graph import LOGIT_WIDTH, FeatureMap, Graph
 from hsflow.ir.interp import interpret
 from hsflow.ir.tensor import Shape, TensorFormat
-from hsflow.results import EXPECTED
-
-EXPECTED_PATH = f"data/{EXPECTED}"
+from hsflow.results import EXPECTED, LABELS, STIMULUS
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,6 +25,13 @@ class Vectors:
     graph: Graph
     images: NDArray[Any]
     labels: NDArray[Any]
+
+    def files(self) -> tuple[DesignFile, ...]:
+        """Return stimulus and expected results as files of a core, and the labels if there is a classifier."""
+        texts = {STIMULUS: self.stimulus(), EXPECTED: self.expected()}
+        if self.graph.classifier is not None:
+            texts[LABELS] = self.label_lines()
+        return tuple(DesignFile(f"data/{name}", text, FileRole.DATA) for name, text in texts.items())
 
     def stimulus(self) -> str:
         """Return one pixel a line, in hexadecimal."""

@@ -9,6 +9,9 @@ from hsflow.templates import render
 from hsflow_npu.configuration import NpuConfiguration
 
 INPUT_REGISTER_LATENCY = 1
+FIFO_LATENCY = 1
+VERDICT_LATENCY = 1
+"""Cycles from the guard's transfer of an image's last pixel until the filter has the verdict, less one."""
 _RESULT_WIDTH_WITH_NPU = 48  # a logit and the winning class
 
 

@@ -4,8 +4,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from hsflow import hookimpl
+from hsflow.data import Dataset
+from hsflow.fixedpoint import IntArray
+from hsflow.ir.graph import Graph
 from hsflow.stage import Stage
 from hsflow_po2.stage import Po2Quantizer
 
@@ -14,3 +18,21 @@ from hsflow_po2.stage import Po2Quantizer
 def hsflow_stages() -> Sequence[Stage]:
     """Offer `quantize = "po2"`."""
     return (Po2Quantizer(),)
+
+
+@hookimpl(trylast=True)
+def hsflow_emulate(graph: Graph, images: Any) -> IntArray:
+    """Emulate any graph by torch; other plugins are asked first."""
+    from hsflow_po2.emulator import emulate
+
+    return emulate(graph, images)
+
+
+@hookimpl(trylast=True)
+def hsflow_train_classifier(graph: Graph, dataset: Dataset, seed: int, track: Any) -> Graph:
+    """Train the last layer on the hardware's own features; other plugins are asked first."""
+    from hsflow_po2.finetune import finetune_classifier
+
+    return finetune_classifier(
+        graph, dataset.train_images, dataset.train_labels, dataset.classes, seed, track=track
+    )

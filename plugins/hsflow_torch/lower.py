@@ -97,8 +97,7 @@ def _lower_node(builder: Builder, node: fx.Node) -> Any:
 def _handler(builder: Builder, node: fx.Node) -> tuple[Handler, tuple[nn.Module, ...]]:
     if node.op == "call_module":
         module = builder.root.get_submodule(str(node.target))
-        check_module(module)
-        return MODULES[module_type(module)], (module,)
+        return MODULES[check_module(module)], (module,)
     table: Any = METHODS if node.op == "call_method" else FUNCTIONS
     if node.op == "get_attr" or node.target not in table:
         raise Unsupported("not a supported operator")

@@ -289,9 +289,10 @@ def is_pass_through(root: nn.Module, node: fx.Node) -> bool:
     return node.op != "get_attr" and table.get(node.target) is pass_through
 
 
-def check_module(module: nn.Module) -> None:
-    """Refuse what no input could make supported; raises Unsupported."""
-    if module_type(module) is None:
+def check_module(module: nn.Module) -> type[nn.Module]:
+    """Return the supported layer that `module` is; refuse what no input could make supported by raising Unsupported."""
+    kind = module_type(module)
+    if kind is None:
         raise Unsupported("not a supported layer")
     if module._forward_hooks or module._forward_pre_hooks:
         raise Unsupported("it has forward hooks; remove them (torch.nn.utils.prune.remove)")
@@ -299,6 +300,7 @@ def check_module(module: nn.Module) -> None:
         raise Unsupported(f"padding_mode={module.padding_mode!r}; only 'zeros' is supported")
     if isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d) and module.running_var is None:
         raise Unsupported("it has no running statistics (track_running_stats=False)")
+    return kind
 
 
 def call(handler: Handler, *arguments: Any, **options: Any) -> Any:

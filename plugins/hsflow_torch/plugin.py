@@ -4,8 +4,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from hsflow import hookimpl
+from hsflow.ir.network import Network
+from hsflow.ir.tensor import Shape
 from hsflow.stage import Stage
 from hsflow_torch.stage import TorchLoader
 
@@ -14,3 +17,15 @@ from hsflow_torch.stage import TorchLoader
 def hsflow_stages() -> Sequence[Stage]:
     """Offer `load = "torch"`."""
     return (TorchLoader(),)
+
+
+@hookimpl
+def hsflow_import_model(
+    model: Any, input_shape: Shape, name: str, mean: tuple[float, ...], std: tuple[float, ...]
+) -> Network | None:
+    """Lower a torch module."""
+    from torch import nn
+
+    from hsflow_torch.lower import lower
+
+    return lower(model, input_shape, name=name, mean=mean, std=std) if isinstance(model, nn.Module) else None

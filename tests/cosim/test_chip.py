@@ -88,9 +88,6 @@ def test_every_beat_is_right_and_every_broken_frame_is_dropped(simulated, name: 
     assert not result.log.violations
 
 
-@pytest.mark.xfail(
-    strict=True, reason="the frame filter waits for the image's end, and the image for the filter"
-)
 def test_a_feature_map_of_many_pixels_can_leave_the_chip(tmp_path: Path) -> None:
     graph = GraphBuilder(Shape(3, 4, 4), 7, width=5).conv(3, square(3, 1, 1)).build("map_out")
     chip = Chip(graph, random_images(graph, 2))

@@ -11,6 +11,7 @@ import toy_design as toy
 
 from hsflow.eda import check_simulation
 from hsflow.errors import HsflowError, MismatchError
+from hsflow.metrics import make_metric
 from hsflow.results import METRICS, RESULTS, Conditions
 
 FIRST_STREAM_BEAT = toy.CLASSES
@@ -74,7 +75,8 @@ def edit(work_root: Path, line: int, field: int, text: str) -> None:
 
 
 def test_right_results_pass_and_are_measured(work_root: Path) -> None:
-    result = check_simulation(work_root)
+    before = {"quantize.accuracy": make_metric("quantize.accuracy", 0.5, "", "higher")}
+    result = check_simulation(work_root, design_metrics=before)
     assert (result.images, result.logits) == (toy.IMAGES, toy.IMAGES * toy.CLASSES)
     assert (result.latency, result.initiation_interval) == (toy.LATENCY, toy.INTERVAL)
     assert result.accuracy == 0.5

@@ -61,7 +61,6 @@ def data_files(images: int = IMAGES, latency: int = LATENCY, interval: int = INT
         "expected.txt": expected(pixels, BIASES[0]),
         "expected2.txt": expected(pixels, BIASES[1]),
         "labels.txt": "".join(f"{0xBEEF if i % 2 else 0}\n" for i in range(images)),
-        "design_metrics.json": '{"quantize.accuracy": {"better": "higher", "unit": "", "value": 0.5}}',
         **memories,
     }
 

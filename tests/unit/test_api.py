@@ -15,6 +15,7 @@ from toy_flow import CHOICES, SHAPE, ToyPlugin, toy_graph, toy_network
 import hsflow
 from hsflow import api, config
 from hsflow.errors import ConfigurationError
+from hsflow.hookspecs import hookimpl
 from hsflow.ir.interp import interpret
 from hsflow.ir.network import Network
 from hsflow.plugins import load_plugins
@@ -84,11 +85,20 @@ def test_a_module_is_lowered(plugin: ToyPlugin, monkeypatch: pytest.MonkeyPatch)
     class Module:
         state_dict = named_modules = None
 
-    def lower(module: Any, shape: Any, *, name: str, mean: Any, std: Any) -> Network:
-        assert (str(shape), mean, std) == ("1x8x8", (0.5,), (1.0,))
-        return toy_network(name, 1.0)
+    class Importer:
+        @hookimpl
+        def hsflow_import_model(
+            self, model: Any, input_shape: Any, name: str, mean: Any, std: Any
+        ) -> Network | None:
+            assert (str(input_shape), mean, std) == ("1x8x8", (0.5,), (1.0,))
+            return toy_network(name, 1.0) if isinstance(model, Module) else None
 
-    monkeypatch.setitem(sys.modules, "hsflow_torch.lower", types.SimpleNamespace(lower=lower))
+    with pytest.raises(ConfigurationError, match="no plugin imports"):
+        hsflow.load(Module(), mean=[0.5])
+    plugins = {"toy": plugin, "importer": Importer()}
+    monkeypatch.setattr(
+        api, "load_plugins", lambda extra: load_plugins({**plugins, **extra}, installed=False)
+    )
     assert hsflow.load(Module(), name="m", mean=[0.5]).network.name == "m"
     with pytest.raises(ConfigurationError, match="unknown option"):
         hsflow.load(Module(), mena=[0.5])

@@ -15,15 +15,17 @@ from toy_flow import CLASSES, toy_graph
 
 from hsflow import finetuning
 from hsflow.data import Dataset
-from hsflow.design import Design, NpuPlan
+from hsflow.design import Design, DesignFile, FileRole, NpuPlan
 from hsflow.errors import ConfigurationError, HsflowError, MismatchError, ModelError
 from hsflow.finetuning import load_task, retrain
 from hsflow.ir.graph import Graph
 from hsflow.ir.tensor import Constant
+from hsflow.plugins import load_plugins
 from hsflow.progress import Reporter
 
 IMAGES = np.arange(5 * 4, dtype=np.uint8).reshape(5, 1, 2, 2)
 LABELS = np.arange(5)
+HOOKS = load_plugins().hook
 BASE = Dataset("base", IMAGES, LABELS, IMAGES[:3], LABELS[:3], ("0", "1", "2", "3", "4"))
 
 
@@ -87,10 +89,10 @@ def test_training_gives_a_new_image_for_the_same_hardware(trainer: Any) -> None:
     calls = trainer(_new_classifier)
     graph = toy_graph("toy", 8)
     task = load_task("odd-even", BASE, Path())
-    retrained = retrain(_design(graph), task, 7, Reporter())
+    retrained = retrain(_design(graph), task, 7, HOOKS, Reporter())
     assert calls == [(5, [0, 1, 0, 1, 0], ("even", "odd"), 7)]
     assert retrained.graph.layers[:-1] == graph.layers[:-1]
-    old_image, new_image = finetuning.memory_image(_design(graph), graph), retrained.image
+    old_image, new_image = finetuning.memory_image(_design(graph), graph, HOOKS).text, retrained.image.text
     assert old_image != new_image and len(old_image.splitlines()) == len(new_image.splitlines()) > CLASSES
 
 
@@ -110,28 +112,29 @@ def _other_shape(graph: Graph) -> Graph:
 def test_training_that_changes_the_hardware_is_refused(trainer: Any, change: Any) -> None:
     trainer(change)
     with pytest.raises(MismatchError, match="training changed"):
-        retrain(_design(toy_graph("toy", 8)), load_task("odd-even", BASE, Path()), 1, Reporter())
+        retrain(_design(toy_graph("toy", 8)), load_task("odd-even", BASE, Path()), 1, HOOKS, Reporter())
 
 
 def test_a_task_with_too_many_classes_is_refused(trainer: Any) -> None:
     trainer(_new_classifier)
     with pytest.raises(ModelError, match="more classes"):
-        retrain(_design(toy_graph("toy", 8)), BASE, 1, Reporter())
+        retrain(_design(toy_graph("toy", 8)), BASE, 1, HOOKS, Reporter())
 
 
 def test_a_design_without_a_programmable_layer_is_refused() -> None:
     graph = toy_graph("toy", 8)
     hardened = replace(graph, layers=graph.layers[:-1])
     with pytest.raises(ModelError, match="no programmable"):
-        retrain(_design(hardened), BASE, 1, Reporter())
+        retrain(_design(hardened), BASE, 1, HOOKS, Reporter())
     with pytest.raises(ModelError, match="no NPU"):
-        finetuning.memory_image(replace(_design(graph), npu=None), graph)
+        finetuning.memory_image(replace(_design(graph), npu=None), graph, HOOKS)
 
 
 def test_a_simulation_that_was_not_built_is_refused(tmp_path: Path) -> None:
-    retrained = finetuning.Retrained(toy_graph("toy", 8), BASE, "")
+    graph = toy_graph("toy", 8)
+    retrained = finetuning.Retrained(graph, BASE, DesignFile("npu.hex", "", FileRole.DATA))
     with pytest.raises(HsflowError, match="hsflow run sim"):
-        finetuning.simulate(retrained, tmp_path)
+        finetuning.simulate(retrained, _design(graph), tmp_path, HOOKS)
     (tmp_path / "x.eda.yml").write_text("- 1")
     with pytest.raises(HsflowError, match="no EDAM"):
-        finetuning.simulate(retrained, tmp_path)
+        finetuning.simulate(retrained, _design(graph), tmp_path, HOOKS)

@@ -92,7 +92,6 @@ def test_a_width_is_enough_and_one_bit_less_is_not(interval: Interval) -> None:
         assert not Interval.of_format(interval.width - 1, interval.signed).contains(interval)
 
 
-@pytest.mark.xfail(strict=True, reason="an interval without a value >= 0 may get one bit too many")
 @pytest.mark.parametrize(("low", "high", "width"), [(-1, -1, 1), (-4, -4, 3)])
 def test_negative_values_alone_waste_no_bit(low: int, high: int, width: int) -> None:
     assert Interval(low, high).width == width

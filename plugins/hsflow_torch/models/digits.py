@@ -2,7 +2,7 @@
 """A MobileNetV2 for scikit-learn's 8x8 digits, small enough that every weight becomes an adder in a simulation.
 
 The structure and the names of the modules are torchvision's (Sandler et al., "MobileNetV2: Inverted Residuals and
-Linear Bottlenecks", 2018, table 2), with fewer and narrower blocks: 5,768 convolution weights.
+Linear Bottlenecks", 2018, table 2), with fewer and narrower blocks: 12,192 convolution weights.
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ from dataclasses import dataclass
 
 from torch import Tensor, nn
 
-STEM_CHANNELS = 8
-HEAD_CHANNELS = 48
+STEM_CHANNELS = 12
+HEAD_CHANNELS = 64
 DROPOUT = 0.1
 
 
@@ -26,11 +26,11 @@ class Bottleneck:
 
 
 BOTTLENECKS = (
-    Bottleneck(2, 8, 1),
-    Bottleneck(3, 12, 2),
-    Bottleneck(3, 12, 1),
+    Bottleneck(2, 12, 1),
     Bottleneck(3, 16, 2),
-    Bottleneck(2, 16, 1),
+    Bottleneck(3, 16, 1),
+    Bottleneck(3, 24, 2),
+    Bottleneck(3, 24, 1),
 )
 
 
