@@ -7,12 +7,16 @@ nothing else.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 
 import numpy as np
 import torch
-from hsflow_torch.training import Recipe, Tracker, fit, silent
+from hsflow_torch.augment import augment
+from hsflow_torch.training import Recipe, Tracker, fit, seeded, silent, threads
 from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional
 
 from hsflow.ir.graph import Conv, Graph
 from hsflow.ir.network import Network
@@ -23,6 +27,8 @@ from hsflow_po2.formats import FormatOptions, calibrate
 from hsflow_po2.rounding import Po2Rounding, WeightRounding
 from hsflow_po2.simulate import AverageModule, QuantizedModule
 
+_BATCH = 256
+
 
 @dataclass(frozen=True)
 class QuantizeOptions:
@@ -31,6 +37,8 @@ class QuantizeOptions:
     formats: FormatOptions = field(default_factory=FormatOptions)
     calibration_images: int = 512
     recipe: Recipe | None = None
+    threads: int = 1
+    """Float sums depend on how they are split; with one number everywhere, a seed gives one graph."""
 
 
 def quantize(
@@ -57,12 +65,25 @@ def quantize(
     Raises:
         ModelError: if a weight is not finite, training diverges or a width is out of range.
     """
+    with threads(options.threads):
+        return _quantize(network, images, labels, options, seed, rounding or Po2Rounding(), track)
+
+
+def _quantize(
+    network: Network,
+    images: NDArray[np.uint8],
+    labels: NDArray[np.int64],
+    options: QuantizeOptions,
+    seed: int,
+    rounding: WeightRounding,
+    track: Tracker,
+) -> Graph:
     absorbed = absorb_averages(network)
     reference = AverageModule(absorbed)
     chosen = np.random.default_rng(seed).permutation(len(images))[: options.calibration_images]
     sample = torch.from_numpy(images[np.sort(chosen)])
     formats = calibrate(reference, sample, options.formats)
-    quantized = QuantizedModule(absorbed, rounding or Po2Rounding(), formats)
+    quantized = QuantizedModule(absorbed, rounding, formats)
     correct_biases(quantized, reference, sample)
     if options.recipe is not None and options.recipe.epochs:
         train(quantized, reference, images, labels, options.recipe, seed, track)
@@ -78,7 +99,12 @@ def train(
     seed: int,
     track: Tracker = silent,
 ) -> None:
-    """Train a quantized module in place, with its roundings; windows are placed anew before each epoch."""
+    """Train a quantized module in place, with its roundings; windows are placed anew before each epoch.
+
+    A weight near the middle of two powers flips between them up to the last step, so the last epoch is as good as luck
+    has it. What stays is the epoch with the least loss on the training images and one distorted view of them.
+    """
+    best = BestEpoch(quantized, images, labels, recipe.augmentation, seed)
     fit(
         quantized,
         images,
@@ -86,10 +112,51 @@ def train(
         recipe,
         seed,
         teacher=teacher,
-        before_epoch=quantized.refresh,
+        before_epoch=best.visit,
         track=track,
         description="quantization-aware training",
     )
+    best.visit()
+    best.restore()
+
+
+class BestEpoch:
+    """Remember the weights of a module that had the least training loss so far."""
+
+    def __init__(
+        self,
+        module: QuantizedModule,
+        images: NDArray[np.uint8],
+        labels: NDArray[np.int64],
+        augmentation: float,
+        seed: int,
+    ) -> None:
+        self.module = module
+        clean = torch.from_numpy(np.array(images)).float()
+        with seeded(seed):
+            self.views = torch.cat([clean, augment(clean, augmentation)])
+        self.labels = torch.from_numpy(np.tile(labels, 2))
+        self.loss = math.inf
+        self.state: dict[str, Tensor] = {}
+
+    @torch.no_grad()
+    def visit(self) -> None:
+        """Place the windows anew, and keep the weights if they are the best so far."""
+        self.module.refresh()
+        self.module.eval()
+        loss = float(functional.cross_entropy(self._logits(), self.labels))
+        if loss < self.loss or not self.state:
+            self.loss = loss
+            self.state = {name: tensor.clone() for name, tensor in self.module.state_dict().items()}
+
+    def restore(self) -> None:
+        """Put the best weights back."""
+        self.module.load_state_dict(self.state)
+        self.module.refresh()
+
+    def _logits(self) -> Tensor:
+        batches = torch.split(self.views, _BATCH)
+        return torch.cat([self.module(batch).flatten(1) for batch in batches])
 
 
 def zero_fraction(graph: Graph) -> float:

@@ -34,6 +34,9 @@ class MagnitudeOptions(StageOptions):
     steps: int = Field(default=3, ge=1, description="The steps of the gradual schedule.")
     epochs: int = Field(default=12, ge=0, description="Epochs of fine-tuning after each step; 0 is none.")
     learning_rate: float = Field(default=3e-3, gt=0, description="The highest learning rate of fine-tuning.")
+    distillation: float = Field(
+        default=0.9, ge=0, le=1, description="The share of the loss that follows the network before pruning."
+    )
     augmentation: float = Field(
         default=1.0, ge=0, le=2, description="Strength of random distortions of the training images."
     )
@@ -88,7 +91,10 @@ def _fine_tuned(
     from hsflow_torch.training import Recipe, fit
 
     recipe = Recipe(
-        options.epochs, options.learning_rate, augmentation=options.augmentation, distillation=0.5
+        options.epochs,
+        options.learning_rate,
+        augmentation=options.augmentation,
+        distillation=options.distillation,
     )
     module, dataset = NetworkModule(network), context.dataset
     fit(
