@@ -344,10 +344,17 @@ def test_finetune_checks_the_task(labels: np.ndarray, classes: int, reason: str)
         finetune_classifier(hard, images, np.zeros(2, dtype=np.int64), 1, 1)
 
 
+class Overflowing(NetworkModule):
+    """Give logits beyond any float."""
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        return super().forward(pixels) * float("inf")
+
+
 def test_nan_and_divergence_are_reported(trained: net.Network) -> None:
     data = Context().dataset
     with pytest.raises(ModelError, match="diverged"):
-        fit(NetworkModule(trained), data.train_images[:64], data.train_labels[:64], Recipe(3, 1e38), 1)
+        fit(Overflowing(trained), data.train_images[:64], data.train_labels[:64], Recipe(1, 1e-3), 1)
     first = trained.layers[0]
     assert isinstance(first, net.Conv)
     bad = replace(first, bias=Constant(np.full(first.bias.array.shape, np.nan, dtype=np.float32)))
