@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Literal
 from pydantic import BaseModel, ConfigDict, ValidationError, field_validator
 
 from hsflow.errors import HsflowError
+from hsflow.stage import StageKind
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 WALL_SECONDS = "wall_seconds"
 _NAME = re.compile(r"[a-z][a-z0-9_.]*")
 _TIMING_UNITS = {"s", "ms", "us", "ns", "ps", "Hz", "MHz", "images/s", "cycles", "W", "J"}
+_DECIMALS = {"%": 2, "s": 1}
 
 Metrics = Mapping[str, "Metric"]
 
@@ -87,23 +89,33 @@ def group_of(name: str, metric: Metric) -> str:
 
 
 GROUPS = ("Accuracy", "Hardware", "Timing", "Wall time")
+_STAGES = tuple(map(str, StageKind))
+
+
+def stage_order(name: str) -> int:
+    """Return the place of a metric's stage in the flow; what is no stage, such as a simulation, comes last."""
+    stage = name.partition(".")[0]
+    return _STAGES.index(stage) if stage in _STAGES else len(_STAGES)
 
 
 def grouped(metrics: Metrics) -> Iterator[tuple[str, list[tuple[str, Metric]]]]:
-    """Yield each heading that has metrics, with its metrics by name (stages keep their order)."""
+    """Yield each heading that has metrics, with its metrics in the order of the flow."""
+    ordered = sorted(metrics.items(), key=lambda item: stage_order(item[0]))
     for group in GROUPS:
-        members = [(name, metric) for name, metric in metrics.items() if group_of(name, metric) == group]
+        members = [(name, metric) for name, metric in ordered if group_of(name, metric) == group]
         if members:
             yield group, members
 
 
 def format_value(metric: Metric) -> str:
-    """Return a metric's value for people: thousands separated, four significant digits, percent where it is a part."""
+    """Return a metric's value for people: thousands separated, four significant digits; % with 2 decimals, s with 1."""
     value = metric.value
     if isinstance(value, str):
         return value
     if isinstance(value, int):
         return f"{value:,}"
+    if metric.unit in _DECIMALS:
+        return f"{value:,.{_DECIMALS[metric.unit]}f}"
     return f"{value:,.0f}" if abs(value) >= 10_000 else f"{value:.4g}"
 
 

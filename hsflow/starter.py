@@ -31,7 +31,10 @@ _HEAD = """\
 #     hsflow emulate          score the integer network, bit for bit what the hardware computes
 #     hsflow run sim          simulate the hardware against it
 #
-# A line that is commented out shows a default. An unknown table or key is an error.
+# A line that is commented out shows a default; `...` stands for none. An unknown table or key is an error.
+#
+# The first build trains for a minute or two. For a quick try, which is less accurate, set steps and epochs of [prune]
+# to 1 and epochs of [quantize] to 3.
 
 [flow]
 # The design's name, and its top module's.

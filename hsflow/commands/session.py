@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -22,6 +23,9 @@ if TYPE_CHECKING:
     from hsflow.project import Project
 
 DEFAULT_OUTPUT = Path("build")
+
+_PIPE_WIDTH = 400
+"""The width of a table in a file or a pipe, where nothing needs to be folded."""
 
 
 @dataclass(frozen=True)
@@ -63,7 +67,10 @@ class Session:
 def _console(*, stderr: bool) -> Console:
     from rich.console import Console
 
-    return Console(file=sys.stderr if stderr else sys.stdout, highlight=False)
+    console = Console(file=sys.stderr if stderr else sys.stdout, highlight=False)
+    if not console.is_terminal and "COLUMNS" not in os.environ:
+        console.width = _PIPE_WIDTH
+    return console
 
 
 def session_of(context: typer.Context) -> Session:
