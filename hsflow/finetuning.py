@@ -163,7 +163,9 @@ def simulate(
     conditions = simulation.conditions.model_copy(update={"switch_after": switch_after})
     with simulation.lock():
         _write_data(folder, _simulation_files(retrained, design, read_plan(work_root), hooks, switch_after))
-    return replace(simulation, data_folder=folder, conditions=conditions).run()
+    # The stages' figures are those of the task that the hardware was built for.
+    run = replace(simulation, data_folder=folder, conditions=conditions, records=())
+    return run.run(table=False)
 
 
 def _write_data(folder: Path, texts: Mapping[str, str]) -> None:

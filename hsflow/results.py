@@ -379,4 +379,4 @@ def measured_metrics(plan: SimulationPlan, result: SimulationResult) -> dict[str
 
 
 def _percent(part: float | None) -> float | None:
-    return None if part is None else round(100 * part, 4)
+    return None if part is None else 100 * part

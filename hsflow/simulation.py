@@ -173,8 +173,8 @@ class Simulation:
                     return
         raise ToolError("the sources change while they are compiled", where=str(self.work_root))
 
-    def run(self) -> results.SimulationResult:
-        """Simulate, check every result, write metrics.json, and print the figures.
+    def run(self, *, table: bool = True) -> results.SimulationResult:
+        """Simulate, check every result, write metrics.json, and print the figures if `table` is set.
 
         Raises:
             MismatchError: something measured is not what was expected.
@@ -188,7 +188,9 @@ class Simulation:
             self._simulate(images)
             result = results.check_simulation(self.data, self.conditions, self._design_metrics())
             measured = metrics.from_json((self.data / results.METRICS).read_bytes())
-        _report(result, measured)
+        if table:
+            _print_table(measured)
+        _report(result)
         return result
 
     def _design_metrics(self) -> metrics.Metrics:
@@ -256,10 +258,13 @@ class Simulation:
         _say(f"{self.tool}: done in {time.monotonic() - started:.1f} s")
 
 
-def _report(result: results.SimulationResult, measured: metrics.Metrics) -> None:
+def _print_table(measured: metrics.Metrics) -> None:
     from rich.console import Console
 
     Console().print(metrics.render(measured))
+
+
+def _report(result: results.SimulationResult) -> None:
     exact = {"latency": result.latency, "initiation interval": result.initiation_interval}
     timing = " and ".join(name for name, cycles in exact.items() if cycles is not None)
     compared = f"; {timing} exactly as computed" if timing else ""

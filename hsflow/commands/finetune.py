@@ -77,8 +77,8 @@ def _sentence(summary: dict[str, Any]) -> str:
     line = (
         f"{summary['task']}: accuracy {summary['accuracy_percent']:.2f} %, memory image in {summary['image']}"
     )
-    if summary.get("hardware_accuracy") is not None:
-        line += (
-            f"\nhardware: {summary['simulated_images']:,} images, accuracy {summary['hardware_accuracy']:.2%}"
-        )
+    if "simulated_images" in summary:
+        line += f"\nhardware: {summary['simulated_images']:,} images, every result as computed"
+    if summary.get("hardware_accuracy_percent") is not None:
+        line += f", accuracy {summary['hardware_accuracy_percent']:.2f} %"
     return line
