@@ -3,12 +3,13 @@
 
 That is the stage (kind, name, version), its options, the content of the files that they name, the flow's settings and
 data, the key of the stage before, and the code: the versions of hsflow, of the plugin's distribution and of the numeric
-libraries, with a digest of the source files, so that an edited plugin is not taken for the one that ran.
+libraries, with a digest of the source files of the stage, of what it builds on, and of the plugins that it asks by hooks,
+so that an edited or newly installed plugin is not taken for the one that ran.
 """
 
 from __future__ import annotations
 
-import inspect
+import importlib.util
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -19,7 +20,8 @@ from typing import Any
 from hsflow import __version__
 from hsflow.artifact import canonical_json, digest, file_digest
 from hsflow.config import STAGES, Configuration, StageChoice
-from hsflow.plugins import RegisteredStage, distribution_version
+from hsflow.errors import PluginError
+from hsflow.plugins import PluginManager, RegisteredStage, distribution_version
 from hsflow.stage import FlowSettings, StageKind
 
 LIBRARIES = ("numpy", "scikit-learn", "torch")
@@ -36,12 +38,12 @@ class StageKey:
     versions: dict[str, str]
 
 
-def stage_keys(configuration: Configuration) -> dict[StageKind, StageKey]:
+def stage_keys(configuration: Configuration, plugins: PluginManager) -> dict[StageKind, StageKey]:
     """Return the key of every stage of the flow; nothing is run or imported for it."""
     keys: dict[StageKind, StageKey] = {}
     before = ""
     for kind in STAGES:
-        keys[kind] = _stage_key(configuration, configuration.stages[kind], before)
+        keys[kind] = _stage_key(configuration, configuration.stages[kind], plugins, before)
         before = keys[kind].key
     return keys
 
@@ -53,7 +55,9 @@ def settings_for(kind: StageKind, settings: FlowSettings) -> FlowSettings:
     return settings.model_copy(update={"clock_mhz": FlowSettings.model_fields["clock_mhz"].default})
 
 
-def _stage_key(configuration: Configuration, choice: StageChoice, before: str) -> StageKey:
+def _stage_key(
+    configuration: Configuration, choice: StageChoice, plugins: PluginManager, before: str
+) -> StageKey:
     stage = choice.registered.stage
     versions = _versions(choice.registered)
     contents = {
@@ -63,7 +67,7 @@ def _stage_key(configuration: Configuration, choice: StageChoice, before: str) -
         "data": _data_digest(configuration),
         "before": before,
         "versions": versions,
-        "sources": [source_digest(Path(__file__).parent, _KERNEL_SOURCES), _stage_sources(stage)],
+        "sources": [source_digest(Path(__file__).parent, _KERNEL_SOURCES), *_sources(stage, plugins)],
         "fingerprint": _fingerprint(stage, choice.options),
     }
     return StageKey(digest(canonical_json(contents)), versions)
@@ -102,15 +106,42 @@ def _fingerprint(stage: Any, options: Any) -> str | None:
     return str(fingerprint(options)) if callable(fingerprint) else None
 
 
-def _stage_sources(stage: Any) -> str:
-    """Return a digest of the package, or of the module, that defines a stage."""
-    module = type(stage).__module__
-    top = sys.modules.get(module.partition(".")[0])
-    file = inspect.getsourcefile(top) if top is not None and getattr(top, "__file__", None) else None
+def _sources(stage: Any, plugins: PluginManager) -> list[str]:
+    """Return digests of the code that a stage consists of, says that it builds on, and asks by hooks."""
+    own = _sources_of(type(stage).__module__.partition(".")[0], type(stage).__module__)
+    others = [module_digest(name) for name in getattr(stage, "builds_on", ())]
+    asked = [plugins.implementers(hook) for hook in getattr(stage, "asks", ())]
+    return [own, *others, *(f"{plugin} {module_digest(module)}" for hook in asked for plugin, module in hook)]
+
+
+def _sources_of(package: str, module: str) -> str:
+    """Return the digest of a package, or of a module outside of any."""
+    return module_digest(package if getattr(sys.modules.get(package), "__path__", None) else module)
+
+
+@cache
+def module_digest(name: str) -> str:
+    """Return a digest of a package's files, or of a module's; nothing but its parents is imported.
+
+    Raises:
+        PluginError: if there is no such module.
+    """
+    if not has_module(name):
+        raise PluginError("a stage builds on a module that is not there", got=name)
+    found = sys.modules.get(name)
+    file = found.__file__ if found is not None else getattr(importlib.util.find_spec(name), "origin", None)
     if file is None:
         return "no source"
     path = Path(file)
     return source_digest(path.parent) if path.name == "__init__.py" else file_digest(path)
+
+
+def has_module(name: str) -> bool:
+    """Tell whether a module can be found; nothing but its parents is imported."""
+    try:
+        return name in sys.modules or importlib.util.find_spec(name) is not None
+    except (ImportError, ValueError):
+        return False
 
 
 @cache

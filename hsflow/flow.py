@@ -148,7 +148,7 @@ class _Run:
         self, configuration: Configuration, store: Store, plugins: PluginManager, reporter: Reporter
     ) -> None:
         self.configuration, self.store, self.plugins, self.reporter = configuration, store, plugins, reporter
-        self.keys = stage_keys(configuration)
+        self.keys = stage_keys(configuration, plugins)
         self.artifacts: dict[StageKind, Artifact] = {}
         self.events: list[StageEvent] = []
 

@@ -122,6 +122,18 @@ class PluginManager:
             ) from error
         self.register(implementation, plugin)
 
+    def implementers(self, hook: str) -> list[tuple[Plugin, str]]:
+        """Return the plugins that implement a hook, and the module of each, in the order of their names."""
+        found = [
+            (implementation.plugin_name, implementation.plugin)
+            for implementation in self._hook(hook).get_hookimpls()
+        ]
+        modules = {name: getattr(plugin, "__name__", type(plugin).__module__) for name, plugin in found}
+        return [(self._plugins[name], modules[name].partition(".")[0]) for name in sorted(modules)]
+
+    def _hook(self, name: str) -> Any:
+        return getattr(self._manager.hook, name)
+
     @cached_property
     def stages(self) -> Mapping[tuple[StageKind, str], RegisteredStage]:
         """Return every stage by kind and name.

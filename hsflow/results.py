@@ -86,6 +86,10 @@ class Conditions(BaseModel):
     latency_probe: int = Field(default=1, ge=0, le=1)
     switch_after: int = Field(default=0, ge=0)
 
+    def images_of(self, plan: SimulationPlan) -> int:
+        """Return how many images are simulated: as many as are asked for, and never more than there are."""
+        return min(self.images or plan.images, plan.images)
+
     @property
     def exact_timing(self) -> bool:
         """Tell whether nothing delays the design, so that its latency and interval are its own."""
@@ -148,7 +152,7 @@ def check_simulation(
     """
     conditions = conditions or Conditions()
     plan = read_plan(work_root)
-    images = conditions.images or plan.images
+    images = conditions.images_of(plan)
     results = parse_results(work_root / RESULTS)
     _check_summary(results, conditions, images)
     _check_stream(work_root, plan, results, conditions, images)

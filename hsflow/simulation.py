@@ -183,7 +183,7 @@ class Simulation:
         with self.lock():
             for stale in (results.RESULTS, results.METRICS):
                 (self.data / stale).unlink(missing_ok=True)
-            images = self.conditions.images or results.read_plan(self.data).images
+            images = self.conditions.images_of(results.read_plan(self.data))
             _say(f"{self.tool}: simulating {images} images")
             self._simulate(images)
             result = results.check_simulation(self.data, self.conditions, self._design_metrics())

@@ -88,8 +88,12 @@ class Stage(Protocol):
     prune, `Graph` after quantize, `Design` after harden, npu and package. It never edits what it was given. It raises
     `HsflowError` for what the user can mend.
 
-    A stage may define `fingerprint(options) -> str`: it joins the cache key. It is needed where the result depends on
-    what neither the options, nor the files that they name, nor the source files of the stage's own package show.
+    What the result depends on must be in the cache key. The options, the files that they name and the source files of the
+    stage's own package are; for the rest a stage may define
+
+        builds_on: tuple[str, ...]      other packages or modules whose code the result depends on
+        asks: tuple[str, ...]           hooks that it calls: whoever implements them joins the key
+        fingerprint(options) -> str     anything else
     """
 
     kind: StageKind

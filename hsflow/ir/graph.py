@@ -15,7 +15,7 @@ import numpy as np
 
 from hsflow.fixedpoint import IntArray
 from hsflow.ir.network import INPUT_NAME
-from hsflow.ir.tensor import Constant, Shape, TensorFormat, Window
+from hsflow.ir.tensor import Constant, OneSource, Shape, TensorFormat, Window
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ class Po2Weight:
 
 
 @dataclass(frozen=True)
-class Conv:
+class Conv(OneSource):
     """Convolve with Po2 weights, add the bias, requantize to `output`.
 
     The input's channels are aligned to its finest fraction F by exact left shifts; the accumulator of output channel o
@@ -63,11 +63,6 @@ class Conv:
     pad_values: tuple[int, ...]
     output: TensorFormat
 
-    @property
-    def sources(self) -> tuple[str, ...]:
-        """Return the names of the inputs."""
-        return (self.source,)
-
 
 @dataclass(frozen=True)
 class Add:
@@ -79,21 +74,16 @@ class Add:
 
 
 @dataclass(frozen=True)
-class MaxPool:
+class MaxPool(OneSource):
     """Take the maximum of each window; padding never wins. The format stays the input's."""
 
     name: str
     source: str
     window: Window
 
-    @property
-    def sources(self) -> tuple[str, ...]:
-        """Return the names of the inputs."""
-        return (self.source,)
-
 
 @dataclass(frozen=True)
-class AveragePool:
+class AveragePool(OneSource):
     """Sum each window exactly, divide by `2**divisor_shift` and requantize to `output`.
 
     `divisor_shift` is ceil(log2(window taps)). Where the taps are no power of two, the result stands for
@@ -106,18 +96,13 @@ class AveragePool:
     output: TensorFormat
 
     @property
-    def sources(self) -> tuple[str, ...]:
-        """Return the names of the inputs."""
-        return (self.source,)
-
-    @property
     def divisor_shift(self) -> int:
         """Return ceil(log2(number of taps))."""
         return (self.window.taps - 1).bit_length()
 
 
 @dataclass(frozen=True)
-class Dense:
+class Dense(OneSource):
     """Classify on the NPU: int8 `weight` of shape (classes, features), int32 `bias` of shape (classes,).
 
     Features are in stream order (height, width, channels). The result is the exact 32-bit sum, raw; it stands for
@@ -129,11 +114,6 @@ class Dense:
     weight: Constant
     bias: Constant
     fraction: int
-
-    @property
-    def sources(self) -> tuple[str, ...]:
-        """Return the names of the inputs."""
-        return (self.source,)
 
 
 GraphLayer: TypeAlias = Conv | Add | MaxPool | AveragePool | Dense

@@ -12,7 +12,7 @@ from enum import Enum
 from functools import cached_property
 from typing import TypeAlias
 
-from hsflow.ir.tensor import Constant, Shape, Window
+from hsflow.ir.tensor import Constant, OneSource, Shape, Window
 
 INPUT_NAME = "input"
 """The reserved name by which a layer refers to the image."""
@@ -30,7 +30,7 @@ class Activation(Enum):
 
 
 @dataclass(frozen=True)
-class Conv:
+class Conv(OneSource):
     """Convolve, add the bias, apply the activation.
 
     `weight` is float, shape (outputs, inputs / groups, kernel height, kernel width); `bias` is float, shape (outputs,);
@@ -48,11 +48,6 @@ class Conv:
     pad_values: tuple[float, ...] = ()
     mask: Constant | None = None
 
-    @property
-    def sources(self) -> tuple[str, ...]:
-        """Return the names of the inputs."""
-        return (self.source,)
-
 
 @dataclass(frozen=True)
 class Add:
@@ -64,35 +59,25 @@ class Add:
 
 
 @dataclass(frozen=True)
-class MaxPool:
+class MaxPool(OneSource):
     """Take the maximum of each window; padding never wins."""
 
     name: str
     source: str
     window: Window
 
-    @property
-    def sources(self) -> tuple[str, ...]:
-        """Return the names of the inputs."""
-        return (self.source,)
-
 
 @dataclass(frozen=True)
-class AveragePool:
+class AveragePool(OneSource):
     """Take the mean of each window; padding counts as zeros."""
 
     name: str
     source: str
     window: Window
 
-    @property
-    def sources(self) -> tuple[str, ...]:
-        """Return the names of the inputs."""
-        return (self.source,)
-
 
 @dataclass(frozen=True)
-class Dense:
+class Dense(OneSource):
     """Classify: the last layer, which stays programmable.
 
     `weight` is float, shape (classes, features), with the features in stream order: pixel by pixel, in each pixel
@@ -103,11 +88,6 @@ class Dense:
     source: str
     weight: Constant
     bias: Constant
-
-    @property
-    def sources(self) -> tuple[str, ...]:
-        """Return the names of the inputs."""
-        return (self.source,)
 
 
 NetworkLayer: TypeAlias = Conv | Add | MaxPool | AveragePool | Dense

@@ -61,6 +61,17 @@ class Shape:
         return f"{self.channels}x{self.height}x{self.width}"
 
 
+class OneSource:
+    """Give a layer that reads one feature map the tuple `sources` that every layer has."""
+
+    source: str
+
+    @property
+    def sources(self) -> tuple[str, ...]:
+        """Return the names of the inputs."""
+        return (self.source,)
+
+
 @dataclass(frozen=True)
 class Padding:
     """Hold the pixels added on each side before a window slides."""

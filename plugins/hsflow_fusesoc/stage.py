@@ -29,6 +29,7 @@ class PackageStage:
     kind = StageKind.PACKAGE
     name = "fusesoc"
     version = "1"
+    builds_on = ("hsflow.eda", "hsflow.results", "hsflow_targets")
     options_model = PackageOptions
 
     def run(self, value: Design, options: PackageOptions, context: StageContext) -> Design:

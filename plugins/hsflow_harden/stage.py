@@ -35,6 +35,8 @@ class HardenStage:
     kind = StageKind.HARDEN
     name = "stream"
     version = "1"
+    builds_on = ("hsflow.templates",)
+    asks = ("hsflow_lower_layer", "hsflow_emit_kernel")
     options_model = HardenOptions
 
     def run(self, value: Graph, options: HardenOptions, context: StageContext) -> Design:

@@ -33,6 +33,7 @@ class NpuStage:
     kind = StageKind.NPU
     name = "mac"
     version = "1"
+    builds_on = ("hsflow.templates", "hsflow.results")
     options_model = NpuOptions
 
     def run(self, value: Design, options: NpuOptions, context: StageContext) -> Design:

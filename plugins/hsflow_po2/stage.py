@@ -60,6 +60,7 @@ class Po2Quantizer:
     kind = StageKind.QUANTIZE
     name = "po2"
     version = "1"
+    builds_on = ("hsflow_torch",)
     options_model = Po2Options
 
     def run(self, value: Network, options: Po2Options, context: StageContext) -> Graph:

@@ -49,6 +49,7 @@ class MagnitudePruner:
     kind = StageKind.PRUNE
     name = "magnitude"
     version = "1"
+    builds_on = ("hsflow_torch",)
     options_model = MagnitudeOptions
 
     def run(self, value: Network, options: MagnitudeOptions, context: StageContext) -> Network:
@@ -68,6 +69,7 @@ class NoPruner:
     kind = StageKind.PRUNE
     name = "none"
     version = "1"
+    builds_on = ("hsflow_torch",)
     options_model = StageOptions
 
     def run(self, value: Network, options: StageOptions, context: StageContext) -> Network:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import difflib
 import importlib
+import os
 from collections.abc import Callable
 from typing import Any
 
@@ -16,6 +17,9 @@ from hsflow_torch.training import seeded
 
 TORCHVISION = "torchvision"
 _TORCHVISION_CLASSES = 1000
+ALLOW_CODE = "HSFLOW_ALLOW_CODE"
+"""The environment variable that lets `package.module:factory` import and call what a configuration names."""
+
 _WHERE = "[load] model"
 
 
@@ -26,7 +30,8 @@ def build(model: str, *, classes: int, seed: int, pretrained: bool = False) -> n
 
     Raises:
         ModelError: if there is no such architecture, or its factory fails.
-        HsflowError: if torchvision is not installed or does not fit the installed torch.
+        HsflowError: if torchvision is not installed or does not fit the installed torch, or if a factory is named and
+            the environment variable HSFLOW_ALLOW_CODE is not 1.
     """
     with seeded(seed):
         if model.startswith(f"{TORCHVISION}:"):
@@ -81,6 +86,13 @@ def _torchvision_models() -> Any:
 
 
 def _from_factory(model: str) -> nn.Module:
+    if os.environ.get(ALLOW_CODE) != "1":
+        raise HsflowError(
+            "a flow.toml may not run code of its own accord",
+            where=_WHERE,
+            got=model,
+            hint=f"if you trust it, set {ALLOW_CODE}=1; or hand the module over in Python: hsflow.load(module)",
+        )
     path, _, name = model.partition(":")
     try:
         factory: Callable[[], Any] = getattr(importlib.import_module(path), name)

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
+from hsflow.cachekey import has_module, module_digest
 from hsflow.data import Dataset
 from hsflow.errors import ModelError
 from hsflow.ir.network import Network
@@ -21,7 +22,8 @@ class TorchOptions(StageOptions):
 
     model: str = Field(
         default="digits",
-        description="The architecture: a built-in name (digits), torchvision:NAME, or package.module:factory.",
+        description="The architecture: a built-in name (digits), torchvision:NAME, or package.module:factory "
+        "(which runs code, so only with HSFLOW_ALLOW_CODE=1).",
     )
     checkpoint: InputFile | None = Field(
         default=None, description="The weights: a safetensors file, or a torch file that holds tensors only."
@@ -51,6 +53,13 @@ class TorchLoader:
     name = "torch"
     version = "1"
     options_model = TorchOptions
+
+    def fingerprint(self, options: TorchOptions) -> str:
+        """Return a digest of the code that makes the architecture, where it is not hsflow's own."""
+        if ":" not in options.model:
+            return ""
+        package = options.model.partition(":")[0].partition(".")[0]
+        return module_digest(package) if has_module(package) else "missing"
 
     def run(self, value: None, options: TorchOptions, context: StageContext) -> Network:
         """Return the network and record its accuracy on the held-out images."""

@@ -72,7 +72,8 @@ class Environment:
         """Run Python in `cwd`, where a model's module lies."""
         inherited = {k: v for k, v in os.environ.items() if not k.startswith(("PYTHON", "HSFLOW_"))}
         environment = {
-            **inherited, "PYTHONPATH": str(cwd), "PYTHONDONTWRITEBYTECODE": "1", "COLUMNS": "200", **variables,
+            **inherited, "PYTHONPATH": str(cwd), "PYTHONDONTWRITEBYTECODE": "1", "COLUMNS": "200",
+            "HSFLOW_ALLOW_CODE": "1", **variables,
         }  # fmt: skip
         return subprocess.run(
             [self.python, *words], cwd=cwd, env=environment, capture_output=True, text=True, check=False

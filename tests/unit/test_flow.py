@@ -161,7 +161,7 @@ def test_other_code_is_another_result(bench: Bench, what: str, monkeypatch: pyte
         case "library":
             monkeypatch.setattr(cachekey, "distribution_version", lambda name: "99")
         case "source":
-            monkeypatch.setattr(cachekey, "_stage_sources", lambda stage: "edited")
+            monkeypatch.setattr(cachekey, "module_digest", lambda name: "edited")
         case "fingerprint":
             monkeypatch.setattr("toy_flow.ToyStage.fingerprint", lambda self, options: "new", raising=False)
     bench.run()
@@ -344,3 +344,33 @@ def test_a_cached_run_imports_nothing_heavy_and_is_quick(bench: Bench) -> None:
     command = [sys.executable, "-c", SCRIPT, str(bench.folder)]
     done = subprocess.run(command, capture_output=True, text=True, cwd=tests, check=False)
     assert (done.stdout, done.returncode) == ("\n", 0), done.stderr
+
+
+def test_what_a_stage_builds_on_and_whom_it_asks_is_in_its_key(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stage = bench.plugins.stages[StageKind.HARDEN, "toy"].stage
+
+    def key() -> str:
+        return cachekey.stage_keys(bench.configuration(), bench.plugins)[StageKind.HARDEN].key
+
+    plain = key()
+    monkeypatch.setattr(stage, "builds_on", ("random_graphs",), raising=False)
+    built = key()
+    assert built != plain
+    monkeypatch.setattr(stage, "asks", ("hsflow_lower_layer",), raising=False)
+    assert key() == built, "nobody implements the hook yet"
+
+    class Optimizer:
+        @hookimpl
+        def hsflow_lower_layer(self, matrix: Any, inputs: Any, layer: str) -> None:
+            return None
+
+    bench.plugins.register(Optimizer(), Plugin("optimizer", "another distribution", "1"))
+    stage = bench.plugins.stages[StageKind.HARDEN, "toy"].stage
+    monkeypatch.setattr(stage, "builds_on", ("random_graphs",), raising=False)
+    monkeypatch.setattr(stage, "asks", ("hsflow_lower_layer",), raising=False)
+    assert key() not in (plain, built)
+    monkeypatch.setattr(stage, "builds_on", ("no_such_module",), raising=False)
+    with pytest.raises(PluginError, match="not there"):
+        key()

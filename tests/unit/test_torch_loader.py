@@ -326,12 +326,16 @@ def test_options_are_checked() -> None:
         ("tests.torch_models:Context", "no module"),
     ],
 )
-def test_unknown_architectures(model: str, reason: str) -> None:
+def test_unknown_architectures(model: str, reason: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(architectures.ALLOW_CODE, "1")
     with pytest.raises(ModelError, match=reason):
         build(model, classes=10, seed=1)
 
 
-def test_factory() -> None:
+def test_factory(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(HsflowError, match="may not run code of its own accord"):
+        build("tests.torch_models:MobileNetV2", classes=10, seed=1)
+    monkeypatch.setenv(architectures.ALLOW_CODE, "1")
     assert isinstance(build("tests.torch_models:MobileNetV2", classes=10, seed=1), MobileNetV2)
 
 

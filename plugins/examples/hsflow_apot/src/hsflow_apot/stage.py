@@ -27,6 +27,8 @@ class ApotQuantizer:
     kind = StageKind.QUANTIZE
     name = "apot"
     version = "1"
+    # An edit there changes the result as an edit here does: see `hsflow.stage.Stage`.
+    builds_on = ("hsflow_po2", "hsflow_torch")
     options_model = ApotOptions
 
     def run(self, value: Network, options: ApotOptions, context: StageContext) -> Graph:
