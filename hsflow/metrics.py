@@ -89,7 +89,7 @@ def group_of(name: str, metric: Metric) -> str:
 
 
 GROUPS = ("Accuracy", "Hardware", "Timing", "Wall time")
-_STAGES = tuple(map(str, StageKind))
+_STAGES = (*map(str, StageKind), "compile", "simulate")
 
 
 def stage_order(name: str) -> int:

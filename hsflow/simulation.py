@@ -8,6 +8,7 @@ partial output for a finished one.
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 import sys
@@ -167,9 +168,10 @@ class Simulation:
                 if self._is_built(before):
                     _say(f"{self.tool}: the simulation is up to date")
                     return
+                started = time.monotonic()
                 failure = self._compile(command)
                 if self._inputs() == before:
-                    self._finish_build(before, failure)
+                    self._finish_build(before, failure, time.monotonic() - started)
                     return
         raise ToolError("the sources change while they are compiled", where=str(self.work_root))
 
@@ -185,8 +187,8 @@ class Simulation:
                 (self.data / stale).unlink(missing_ok=True)
             images = self.conditions.images_of(results.read_plan(self.data))
             _say(f"{self.tool}: simulating {images} images")
-            self._simulate(images)
-            result = results.check_simulation(self.data, self.conditions, self._design_metrics())
+            before = {**self._design_metrics(), **self._wall_times(self._simulate(images))}
+            result = results.check_simulation(self.data, self.conditions, before)
             measured = metrics.from_json((self.data / results.METRICS).read_bytes())
         if table:
             _print_table(measured)
@@ -213,7 +215,7 @@ class Simulation:
     def _is_built(self, inputs: Mapping[str, tuple[str, int]]) -> bool:
         stamp = self.work_root / BUILD_STAMP
         program = self.work_root / SIMULATORS[self.tool].program(self.name, self.toplevel)
-        return program.is_file() and stamp.is_file() and stamp.read_text() == self._key(inputs)
+        return program.is_file() and stamp.is_file() and _read_stamp(stamp).get("key") == self._key(inputs)
 
     def _compile(self, command: tuple[str, Sequence[str]]) -> ToolError | None:
         (self.work_root / BUILD_STAMP).unlink(missing_ok=True)
@@ -234,15 +236,19 @@ class Simulation:
             return error
         return None
 
-    def _finish_build(self, inputs: Mapping[str, tuple[str, int]], failure: ToolError | None) -> None:
+    def _finish_build(
+        self, inputs: Mapping[str, tuple[str, int]], failure: ToolError | None, seconds: float
+    ) -> None:
         if failure is not None:
             raise failure
         program = self.work_root / SIMULATORS[self.tool].program(self.name, self.toplevel)
         if not program.is_file():
             raise ToolError("the build left no program", where=str(program), hint=f"see {BUILD_LOG}")
-        replace_file(self.work_root / BUILD_STAMP, self._key(inputs).encode())
+        stamp = {"key": self._key(inputs), metrics.WALL_SECONDS: round(seconds, 3)}
+        replace_file(self.work_root / BUILD_STAMP, canonical_json(stamp).encode())
 
-    def _simulate(self, images: int) -> None:
+    def _simulate(self, images: int) -> float:
+        """Run the program and return the seconds that it took."""
         words = [f"+results={results.RESULTS}", f"+images={images}"]
         values = self.conditions.model_dump(exclude={"images"})
         words += [f"+{name}={value}" for name, value in values.items()]
@@ -255,7 +261,29 @@ class Simulation:
             timeout=self.timeout,
             log=self.data / SIMULATION_LOG,
         )
-        _say(f"{self.tool}: done in {time.monotonic() - started:.1f} s")
+        seconds = time.monotonic() - started
+        _say(f"{self.tool}: done in {seconds:.1f} s")
+        return seconds
+
+    def _wall_times(self, simulated: float) -> metrics.Metrics:
+        """Return what compiling and simulating took; the build may be an earlier run's."""
+        compiled = _read_stamp(self.work_root / BUILD_STAMP).get(metrics.WALL_SECONDS)
+        seconds = {"compile": compiled, "simulate": round(simulated, 3)}
+        names = {f"{stage}.{metrics.WALL_SECONDS}": value for stage, value in seconds.items()}
+        return {
+            name: metrics.make_metric(name, value, "s", "lower")
+            for name, value in names.items()
+            if value is not None
+        }
+
+
+def _read_stamp(path: Path) -> dict[str, Any]:
+    """Return what the last finished build wrote, or nothing if it cannot be read."""
+    try:
+        stamp = json.loads(path.read_bytes())
+    except (OSError, ValueError):
+        return {}
+    return stamp if isinstance(stamp, dict) else {}
 
 
 def _print_table(measured: metrics.Metrics) -> None:
