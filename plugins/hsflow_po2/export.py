@@ -66,6 +66,7 @@ def _export_conv(module: QuantizedModule, layer: Conv, source: TensorFormat) -> 
         Constant(rounded.exponent.numpy().astype(np.int8)),
         module.rounding.levels,
     )
+    _refuse_revived(weight, _float64(parameters.masked()), layer.name)
     return ir.Conv(
         layer.name,
         layer.source,
@@ -80,6 +81,17 @@ def _export_conv(module: QuantizedModule, layer: Conv, source: TensorFormat) -> 
         ),
         module.formats[layer.name],
     )
+
+
+def _refuse_revived(weight: ir.Po2Weight, masked: NDArray[np.float64], where: str) -> None:
+    revived = int(((weight.integers != 0) & (masked == 0)).sum())
+    if revived:
+        raise ModelError(
+            "the rounding turns zeros into weights, which undoes pruning",
+            where=where,
+            got=f"{revived} of {masked.size} weights",
+            hint="a WeightRounding must give sign 0 to a weight of 0 in every term",
+        )
 
 
 def _integer_bias(bias: NDArray[np.float64], fractions: IntArray, where: str) -> IntArray:

@@ -37,14 +37,21 @@ class RoundedWeight:
 
 
 class WeightRounding(Protocol):
-    """Turn float weights into sums of signed powers of two."""
+    """Turn float weights into sums of signed powers of two.
+
+    A term that a weight does not use has sign 0 and exponent 0. Gradients go around the rounding, which sees detached
+    weights.
+    """
 
     @property
     def levels(self) -> int:
-        """Return the number of exponents in a window."""
+        """Return the number of exponents in a window, 1 to 32; exponents lie in 0..levels-1."""
 
     def place(self, weight: Tensor) -> Tensor:
-        """Return each output channel's fraction, int64 (outputs,), for `weight` of shape (outputs, ...)."""
+        """Return each output channel's fraction, int64 (outputs,), for `weight` of shape (outputs, ...).
+
+        The caller may lower a fraction where the accumulator would get finer than the output can show.
+        """
 
     def __call__(self, weight: Tensor, fractions: Tensor) -> RoundedWeight:
         """Round `weight` in the windows that `fractions` place; a zero must stay a zero, or pruning is undone."""

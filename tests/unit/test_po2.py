@@ -99,22 +99,36 @@ def test_the_window_is_placed_by_squared_error() -> None:
             assert (worse >= -1e-6).all()
 
 
-def test_stranger_rounding_is_used(trained: net.Network) -> None:
+@dataclass(frozen=True)
+class Ternary:
     """A rounding of a plugin: signs only, one magnitude a channel."""
 
-    @dataclass(frozen=True)
-    class Ternary:
-        levels: int = 1
+    levels: int = 1
 
-        def place(self, weight: Tensor) -> Tensor:
-            mean = weight.abs().flatten(1).mean(1).clamp(min=1e-9)
-            return -torch.log2(mean).round().long()
+    def place(self, weight: Tensor) -> Tensor:
+        mean = weight.abs().flatten(1).mean(1).clamp(min=1e-9)
+        return -torch.log2(mean).round().long()
 
-        def __call__(self, weight: Tensor, fractions: Tensor) -> RoundedWeight:
-            unit = torch.exp2(-fractions.float()).view(-1, 1, 1, 1)
-            sign = torch.where(weight.abs() < unit / 2, 0.0, weight.sign()).to(torch.int8)[None]
-            return RoundedWeight(sign, torch.zeros_like(sign), fractions)
+    def __call__(self, weight: Tensor, fractions: Tensor) -> RoundedWeight:
+        unit = torch.exp2(-fractions.float()).view(-1, 1, 1, 1)
+        sign = torch.where(weight.abs() < unit / 2, 0.0, weight.sign()).to(torch.int8)[None]
+        return RoundedWeight(sign, torch.zeros_like(sign), fractions)
 
+
+class Binary(Ternary):
+    """A wrong rounding: it knows no zero."""
+
+    def __call__(self, weight: Tensor, fractions: Tensor) -> RoundedWeight:
+        return super().__call__(torch.where(weight == 0, 100.0, weight), fractions)
+
+
+def test_a_rounding_that_revives_pruned_weights_is_refused(pruned: net.Network) -> None:
+    data = Context().dataset
+    with pytest.raises(ModelError, match="undoes pruning"):
+        quantize(pruned, data.train_images, data.train_labels, QuantizeOptions(), 1, rounding=Binary())
+
+
+def test_stranger_rounding_is_used(trained: net.Network) -> None:
     data = Context().dataset
     graph = quantize(trained, data.train_images, data.train_labels, QuantizeOptions(), 1, rounding=Ternary())
     convs = [layer for layer in graph.layers if isinstance(layer, ir.Conv)]
