@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import importlib
 import json
+import os
 import textwrap
 from collections.abc import Iterator
 from pathlib import Path
@@ -57,22 +58,36 @@ _PURPOSES = {
 
 
 def write_starter(folder: Path, name: str, plugins: PluginManager) -> Path:
-    """Write `folder`/flow.toml for a design called `name` and return its path.
+    """Write `folder`/flow.toml for a design called `name`, with the example's weights, and return its path.
+
+    Nothing is overwritten; flow.toml comes last, so that a folder which has one is complete.
 
     Raises:
-        ConfigurationError: if the name is not allowed, or the file exists.
+        ConfigurationError: if the name is not allowed, or a file that would be written exists.
     """
     if problem := name_problem(name):
         raise ConfigurationError(f"the name {problem}", where=repr(name))
-    path = folder / FILE_NAME
-    if path.exists():
-        raise ConfigurationError("the file exists", where=str(path), hint="choose another name, or remove it")
-    folder.mkdir(parents=True, exist_ok=True)
+    contents: dict[Path, bytes] = {}
     if _takes_checkpoint(plugins):
-        (folder / EXAMPLE_CHECKPOINT).parent.mkdir(exist_ok=True)
-        replace_file(folder / EXAMPLE_CHECKPOINT, _example_checkpoint().read_bytes())
-    replace_file(path, starter_text(name, plugins).encode())
-    return path
+        contents[folder / EXAMPLE_CHECKPOINT] = _example_checkpoint().read_bytes()
+    contents[folder / FILE_NAME] = starter_text(name, plugins).encode()
+    for path in contents:
+        _refuse_existing(folder, path)
+    for path, content in contents.items():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        replace_file(path, content)
+    return folder / FILE_NAME
+
+
+def _refuse_existing(folder: Path, path: Path) -> None:
+    """Refuse to write `path` if it is there, or if a folder on the way to it is something else."""
+    taken = [path] if os.path.lexists(path) else []
+    parents = (folder, *(folder / parent for parent in path.relative_to(folder).parents))
+    taken += [parent for parent in parents if os.path.lexists(parent) and not parent.is_dir()]
+    if taken:
+        raise ConfigurationError(
+            "the file exists", where=str(taken[0]), hint="choose another name, or remove it"
+        )
 
 
 def _takes_checkpoint(plugins: PluginManager) -> bool:

@@ -108,6 +108,26 @@ def test_new_overwrites_nothing_and_checks_the_name(project: Path, run: Run) -> 
     assert status == EXIT_USAGE and "reserved word" in err
 
 
+@pytest.mark.parametrize("taken", ["digits", "digits/flow.toml", "digits/model", starter.EXAMPLE_CHECKPOINT])
+def test_new_touches_nothing_if_a_file_of_its_own_is_there(
+    tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch, taken: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    path = tmp_path / (taken if taken.startswith("digits") else f"digits/{taken}")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("precious")
+    status, _, err = run("new", "digits")
+    assert status == EXIT_USAGE and "exists" in err and path.name in err
+    assert [file for file in tmp_path.rglob("*") if file.is_file()] == [path]
+    assert path.read_text() == "precious"
+
+
+def test_new_may_use_a_folder_that_is_there(tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "digits" / "model").mkdir(parents=True)
+    assert run("new", "digits")[0] == EXIT_OK
+
+
 def test_build_writes_the_cores_and_then_has_nothing_to_do(
     project: Path, run: Run, plugin: ToyPlugin
 ) -> None:
