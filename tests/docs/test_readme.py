@@ -7,6 +7,7 @@ lines of what they print. Of quoted lines everything but the numbers must appear
 
 from __future__ import annotations
 
+import functools
 import importlib.util
 import json
 import os
@@ -26,12 +27,11 @@ import typer
 import yaml
 from safetensors import safe_open
 
-from hsflow import cli, eda, hookspecs
+from hsflow import cli, hookspecs
 from hsflow.config import STAGES
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-PLUGIN = "plugins/examples/hsflow_apot"
 PROJECT = "digits"
 EXACT = (
     "quantize.weights", "npu.npu_multipliers", "npu.clock_mhz", "npu.images_per_second", "simulate.mismatches",
@@ -57,7 +57,11 @@ class Block:
 
 
 def blocks(text: str) -> list[Block]:
-    found, section, fence = [], "", re.compile(r"^## ([^\n]+)$|^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+    found, section, fence = (
+        [],
+        "",
+        re.compile(r"^## ([^\n]+)$|^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL),
+    )
     for match in fence.finditer(text):
         if match[1]:
             section = match[1]
@@ -143,13 +147,21 @@ class Reader:
         (metadata / "entry_points.txt").write_text("\n".join(["[hsflow]", *entries]) + "\n")
         return ""
 
+    def configuration(self) -> Path:
+        """Return a configuration that keeps FuseSoC's cache out of the user's home."""
+        path = self.root / "fusesoc.conf"
+        path.write_text(f"[main]\ncache_root = {self.root / 'cache'}\n")
+        return path
+
     def run(self, *words: str) -> str:
-        plain = {name: value for name, value in os.environ.items() if name not in ("HSFLOW_STORE", "PYTHONPATH")}
+        plain = {
+            name: value for name, value in os.environ.items() if name not in ("HSFLOW_STORE", "PYTHONPATH")
+        }
         environment = {
             **plain,
             "PATH": os.pathsep.join((str(Path(sys.executable).parent), os.environ["PATH"])),
             "PYTHONPATH": str(self.plugins),
-            "XDG_CACHE_HOME": str(self.root / "cache"),
+            "FUSESOC_CONFIG": str(self.configuration()),
         }
         done = subprocess.run(
             words, cwd=self.folder, env=environment, text=True, check=False,
@@ -184,8 +196,15 @@ def test_a_line_that_is_not_printed_is_found(reader: Reader) -> None:
     assert unseen(wrong, output) == wrong
 
 
+def test_a_command_that_fails_is_found(tmp_path: Path) -> None:
+    with pytest.raises(AssertionError, match="bild"):
+        Reader(tmp_path).follow(Block("console", "$ hsflow bild\n", "Five minutes"))
+
+
 def test_the_result_of_make_run_is_what_a_simulation_prints(reader: Reader) -> None:
-    (quoted,) = [block.text for block in blocks(README) if block.section == "Two commands" and block.language == "text"]
+    (quoted,) = [
+        block.text for block in blocks(README) if block.section == "Two commands" and block.language == "text"
+    ]
     (output,) = [output for _, command, _, output in reader.seen if command == "hsflow run sim"]
     (built,) = [output for _, command, _, output in reader.seen if command == "hsflow build"][:1]
     assert not unseen(quoted, built + output)
@@ -194,7 +213,9 @@ def test_the_result_of_make_run_is_what_a_simulation_prints(reader: Reader) -> N
 def test_the_shown_verilog_is_in_the_file(reader: Reader) -> None:
     (shown,) = [block.text for block in blocks(README) if block.language == "systemverilog"]
     tile = reader.folder / "build" / "rtl" / f"{PROJECT}_features_0_0__tile0.sv"
-    assert not unseen(shown, tile.read_text()) and "assign y = a * b;" in unseen("assign y = a * b;", tile.read_text())
+    assert not unseen(shown, tile.read_text()) and "assign y = a * b;" in unseen(
+        "assign y = a * b;", tile.read_text()
+    )
 
 
 def test_what_python_prints_are_the_figures_of_the_command_line(reader: Reader) -> None:
@@ -213,7 +234,9 @@ def test_the_new_task_was_simulated(reader: Reader) -> None:
 
 def problems(text: str) -> list[str]:
     """Return what is wrong with a README without running it: commands, options, targets, hooks, stages, paths."""
-    lines = [line for block in blocks(text) if block.language in ("sh", "console") for line, _ in block.commands()]
+    lines = [
+        line for block in blocks(text) if block.language in ("sh", "console") for line, _ in block.commands()
+    ]
     wrong = [f"{line}: {problem}" for line in lines if (problem := command_problem(line))]
     wrong += [f"{path}: no such path" for path in paths(text) if not (ROOT / path).exists()]
     for heading, known in TABLES.items():
@@ -251,7 +274,14 @@ def hsflow_problem(name: str, words: list[str]) -> str | None:
         command.make_context(name, list(words))
     except Exception as error:
         return str(error)
-    return "no such target" if name == "run" and words[0] not in eda.TARGETS else None
+    return "no such target" if name == "run" and words[0] not in installed_targets() else None
+
+
+@functools.cache
+def installed_targets() -> frozenset[str]:
+    words = [sys.executable, "-m", "hsflow.cli", "plugins", "--json"]
+    listed = json.loads(subprocess.run(words, capture_output=True, text=True, check=True).stdout)
+    return frozenset(target["name"] for target in listed["targets"])
 
 
 def fusesoc_problem(words: list[str]) -> str | None:
@@ -268,14 +298,15 @@ def module_problem(module: str, words: list[str]) -> str | None:
     if found is None or found.origin is None:
         return "no such module"
     source = Path(found.origin).read_text()
-    return next((f"no option {word}" for word in words if word[:2] == "--" and f'"{word}"' not in source), None)
+    return next(
+        (f"no option {word}" for word in words if word[:2] == "--" and f'"{word}"' not in source), None
+    )
 
 
 def paths(text: str) -> Iterator[str]:
     """Yield the paths of the repository that are named in a line or in the tree."""
-    top = "|".join(re.escape(path.name) for path in ROOT.iterdir() if path.is_dir() and path.name[0] != ".")
     prose = re.sub(r"^```.*?^```$", "", text, flags=re.M | re.S)
-    yield from re.findall(rf"`((?:{top})/[\w./-]*|[A-Z]+(?:\.md)?)`", prose)
+    yield from re.findall(r"`((?:cores|hsflow|plugins|targets|tests)/[\w./-]*|[A-Z]+(?:\.md)?)`", prose)
     (tree,) = [block.text for block in blocks(text) if block.section == "The repository"]
     yield from re.findall(r"^(\S+)", tree, re.M)
 
@@ -339,10 +370,14 @@ def test_an_edit_of_flow_toml_that_fits_nowhere_is_found() -> None:
 def test_the_checkpoint_is_what_the_readme_says() -> None:
     with safe_open(ROOT / "cores" / "hashiflex" / "model" / "digits.safetensors", "np") as file:
         metadata = file.metadata()
-    for figure in (f"seed {metadata['seed']}", f"{metadata['epochs']} epochs", f"{metadata['accuracy_percent']} %"):
+    for figure in (
+        f"seed {metadata['seed']}",
+        f"{metadata['epochs']} epochs",
+        f"{metadata['accuracy_percent']} %",
+    ):
         assert figure in README
 
 
 def test_the_environment_of_the_readme_is_the_makefile_s() -> None:
     assert re.search(r"^VENV \?= \.venv$", (ROOT / "Makefile").read_text(), re.M)
-    assert "fusesoc\" run --target=sim hashiflex" in (ROOT / "Makefile").read_text()
+    assert 'fusesoc" run --target=sim hashiflex' in (ROOT / "Makefile").read_text()
