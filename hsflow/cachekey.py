@@ -39,7 +39,7 @@ class StageKey:
 
 
 def stage_keys(configuration: Configuration, plugins: PluginManager) -> dict[StageKind, StageKey]:
-    """Return the key of every stage of the flow; nothing is run or imported for it."""
+    """Return the key of every stage of the flow; no stage is run for it."""
     keys: dict[StageKind, StageKey] = {}
     before = ""
     for kind in STAGES:
@@ -129,10 +129,10 @@ def module_digest(name: str) -> str:
     if not has_module(name):
         raise PluginError("a stage builds on a module that is not there", got=name)
     found = sys.modules.get(name)
-    file = found.__file__ if found is not None else getattr(importlib.util.find_spec(name), "origin", None)
-    if file is None:
+    spec = importlib.util.find_spec(name) if found is None else None
+    path = Path(getattr(found, "__file__", None) or getattr(spec, "origin", None) or "")
+    if not path.is_file():
         return "no source"
-    path = Path(file)
     return source_digest(path.parent) if path.name == "__init__.py" else file_digest(path)
 
 

@@ -7,7 +7,7 @@ A hardened design becomes a FuseSoC core with four filesets:
     testbench    `tb/hsflow_tb.sv`, in simulations only
     data         the files that `hsflow.results` lists, copied to the work root by their base names
 
-and the targets sim (Verilator), stress (Verilator, random gaps and stalls), icarus and lint. A core that depends on it
+and the targets that plugins offer by the hook `hsflow_targets`. A core that depends on it
 gets the testbench and the data in targets that set the flag `simulation`.
 """
 
@@ -40,6 +40,7 @@ from hsflow.results import (
     SimulationResult,
     check_simulation,
 )
+from hsflow.targets import Target
 
 __all__ = [
     "DATA_FILES",
@@ -69,19 +70,7 @@ TESTBENCH = "hsflow_tb"
 TESTBENCH_PATH = f"tb/{TESTBENCH}.sv"
 RTL_LIBRARY = ("axil", "npu", "pool", "requantize", "stream", "window")
 VERSION = "0.1.0"
-ICARUS_IMAGES = 16
-"""Icarus Verilog takes a second or more for an image of a small network."""
-TARGETS = ("sim", "stress", "icarus", "lint")
-VERILATOR_OPTIONS = (
-    "--timing",
-    "-Wno-fatal",
-    "--output-split",
-    "5000",
-    "--output-split-cfuncs",
-    "500",
-    "-j",
-    "0",
-)
+_SIMULATION_FILESETS = ("simulation ? (testbench)", "simulation ? (data)")
 _VLNV = re.compile(r"[A-Za-z0-9_.-]+(:[A-Za-z0-9_.-]+){3}")
 _PATH = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*(/[A-Za-z0-9_][A-Za-z0-9_.-]*)*")
 _PLUSARGS = {
@@ -165,6 +154,7 @@ def core_file(
     top: str,
     files: Sequence[DesignFile],
     *,
+    targets: Iterable[Target] = (),
     description: str = "A network hardened by hsflow",
     library: Iterable[str] = RTL_LIBRARY,
 ) -> DesignFile:
@@ -183,7 +173,7 @@ def core_file(
         "description": description,
         "filesets": _filesets(files, library),
         "parameters": plusarg_parameters(),
-        "targets": simulation_targets(top),
+        "targets": core_targets(top, targets),
     }
     text = f"{CAPI}:\n# SPDX-License-Identifier: Apache-2.0\n{dump_yaml(core)}"
     return DesignFile(f"{vlnv.split(':')[2]}.core", text, FileRole.CORE)
@@ -201,35 +191,27 @@ def dump_yaml(data: Mapping[str, Any]) -> str:
     return yaml.dump(data, Dumper=_PlainDumper, sort_keys=False, width=110)
 
 
-def simulation_targets(top: str, filesets: Sequence[str] = ("rtl",)) -> dict[str, Any]:
-    """Return a core's targets: the files for cores above, three simulations, and lint."""
-    data = ["simulation ? (testbench)", "simulation ? (data)"] if "rtl" in filesets else []
-    simulation = {
-        "filesets": [*filesets, *data],
-        "flow": "hsflow",
+def core_targets(top: str, targets: Iterable[Target]) -> dict[str, Any]:
+    """Return a core's target sections: `default`, with the files for cores above, and `targets`."""
+    default = {"filesets": ["rtl", *_SIMULATION_FILESETS]}
+    return {"default": default, **{target.name: _section(top, target) for target in targets}}
+
+
+def _section(top: str, target: Target) -> dict[str, Any]:
+    common = {
+        "description": target.description,
+        "flow": target.flow,
+        "flow_options": dict(target.flow_options),
+    }
+    if not target.simulation:
+        return {**common, "filesets": ["rtl"], "toplevel": top}
+    chosen = [f"{name}={target.plusargs[name]}" if name in target.plusargs else name for name in _PLUSARGS]
+    return {
+        **common,
+        "filesets": ["rtl", *_SIMULATION_FILESETS],
         "toplevel": TESTBENCH,
         "flags": {"simulation": True},
-        "parameters": list(_PLUSARGS),
-    }
-    verilator = {"tool": "verilator", "mode": "binary", "verilator_options": list(VERILATOR_OPTIONS)}
-    icarus = {"tool": "icarus", "iverilog_options": ["-g2012"]}
-    few = [f"images={ICARUS_IMAGES}" if name == "images" else name for name in _PLUSARGS]
-    random = [f"{name}=30" if name in ("gap_percent", "stall_percent") else name for name in _PLUSARGS]
-    return {
-        "default": {"filesets": [*filesets, *data]},
-        "sim": {**simulation, "flow_options": verilator},
-        "stress": {**simulation, "flow_options": verilator, "parameters": random},
-        "icarus": {**simulation, "flow_options": icarus, "parameters": few},
-        "lint": {
-            "filesets": list(filesets),
-            "flow": "lint",
-            "toplevel": top,
-            "flow_options": {
-                "tool": "verilator",
-                "build_runner": "hsflow",
-                "verilator_options": ["-Wall"],
-            },
-        },
+        "parameters": chosen,
     }
 
 

@@ -8,7 +8,6 @@ decorated by `hsflow.hookimpl`. hsflow's own stages are plugins like any other.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pluggy
@@ -22,6 +21,7 @@ if TYPE_CHECKING:
     from hsflow.ir.network import Network
     from hsflow.ir.tensor import Shape
     from hsflow.stage import Stage, StageEvent
+    from hsflow.targets import Target
 
 PROJECT = "hsflow"
 
@@ -38,8 +38,11 @@ def hsflow_stages() -> Sequence[Stage]:  # type: ignore[empty-body]
 
 
 @hookspec
-def hsflow_targets() -> Sequence[tuple[str, str, Path]]:  # type: ignore[empty-body]
-    """Return targets as (name, one-line description, folder with the target's templates and constraints)."""
+def hsflow_targets() -> Sequence[Target]:  # type: ignore[empty-body]
+    """Return the targets that this plugin offers: the packager writes each into every core file, `hsflow run` runs it.
+
+    Two targets of one name are an error.
+    """
 
 
 @hookspec(firstresult=True)

@@ -12,7 +12,6 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from importlib.metadata import EntryPoint, PackageNotFoundError, entry_points, version
-from pathlib import Path
 from typing import Any
 
 import pluggy
@@ -21,6 +20,7 @@ from hsflow import hookspecs
 from hsflow.errors import PluginError
 from hsflow.progress import Reporter
 from hsflow.stage import Stage, StageKind, StageOptions
+from hsflow.targets import Target
 
 GROUP = hookspecs.PROJECT
 _NAME = re.compile(r"[a-z][a-z0-9_-]*")
@@ -156,21 +156,23 @@ class PluginManager:
         """Return the names of all stages of a kind."""
         return [name for other, name in self.stages if other is kind]
 
-    def targets(self) -> dict[str, tuple[str, Path, Plugin]]:
-        """Return every target's description, folder and plugin, by name.
+    def targets(self) -> dict[str, tuple[Target, Plugin]]:
+        """Return every target and the plugin that offers it, by name.
 
         Raises:
             PluginError: if two targets have one name or a plugin breaks the hook's contract.
         """
-        found: dict[str, tuple[str, Path, Plugin]] = {}
+        found: dict[str, tuple[Target, Plugin]] = {}
         for plugin, targets in self._collect("hsflow_targets"):
             for target in targets:
-                name, description, folder = _checked_target(target, plugin)
-                if name in found:
+                _check_target(target, plugin)
+                if target.name in found:
                     raise PluginError(
-                        f"two targets are called '{name}'", where=str(plugin), got=str(found[name][2])
+                        f"two targets are called '{target.name}'",
+                        where=str(plugin),
+                        got=str(found[target.name][1]),
                     )
-                found[name] = description, folder, plugin
+                found[target.name] = target, plugin
         return dict(sorted(found.items()))
 
     def implementations(self) -> list[HookImplementation]:
@@ -281,10 +283,11 @@ def _check_stage(stage: Any, plugin: Plugin) -> None:
             )
 
 
-def _checked_target(target: Any, plugin: Plugin) -> tuple[str, str, Path]:
-    match target:
-        case (str() as name, str() as description, Path() as folder) if _is_name(name):
-            return name, description, folder
-    raise PluginError(
-        "a target is not right", where=str(plugin), got=repr(target), expected="(name, description, folder)"
-    )
+def _check_target(target: Any, plugin: Plugin) -> None:
+    if not isinstance(target, Target) or not _is_name(target.name) or target.name == "default":
+        raise PluginError(
+            "a target is not right",
+            where=str(plugin),
+            got=repr(target),
+            expected="an hsflow.targets.Target whose name is a-z, 0-9, _ and -, and not 'default'",
+        )

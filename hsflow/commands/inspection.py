@@ -41,8 +41,8 @@ def _plugin_data(manager: PluginManager) -> dict[str, list[dict[str, str]]]:
             for (kind, name), item in manager.stages.items()
         ],
         "targets": [
-            {"name": name, "description": description, **origins[plugin.name]}
-            for name, (description, _, plugin) in manager.targets().items()
+            {"name": name, "description": target.description, **origins[plugin.name]}
+            for name, (target, plugin) in manager.targets().items()
         ],
     }
 

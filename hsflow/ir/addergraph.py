@@ -12,7 +12,7 @@ from functools import cached_property
 
 import numpy as np
 
-from hsflow.errors import MismatchError
+from hsflow.errors import MismatchError, ModelError
 from hsflow.fixedpoint import IntArray, Interval
 
 
@@ -98,12 +98,35 @@ class AdderGraph:
         """Return the matrix that the program computes, shape (outputs, inputs): its exact proof, as it is linear."""
         return self.evaluate(np.eye(len(self.inputs), dtype=np.int64))
 
+    def check(self) -> None:
+        """Check that every value is read after it was computed, and that no shift goes right.
+
+        Raises:
+            ModelError: names the first adder or output that is wrong.
+        """
+        for number, adder in enumerate(self.adders, start=len(self.inputs)):
+            operands_known = 0 <= adder.left < number and 0 <= adder.right < number
+            if not operands_known or min(adder.left_shift, adder.right_shift) < 0:
+                raise ModelError(
+                    "an adder may read earlier values only, shifted left", where=f"value {number}", got=adder
+                )
+        values = len(self.inputs) + len(self.adders)
+        for place, output in enumerate(self.outputs):
+            if (output.value is not None and not 0 <= output.value < values) or output.shift < 0:
+                raise ModelError(
+                    "an output must be a value of the graph, shifted left",
+                    where=f"output {place}",
+                    got=output,
+                )
+
     def prove(self, matrix: IntArray, where: str) -> None:
         """Check that the program computes `matrix`, shape (outputs, inputs), exactly.
 
         Raises:
             MismatchError: if the sizes differ; with the first output whose coefficients differ.
+            ModelError: if it is no program at all.
         """
+        self.check()
         computed = self.coefficients()
         if computed.shape != matrix.shape:
             raise MismatchError(

@@ -26,7 +26,6 @@ from hsflow.ir.graph import (
 from hsflow.ir.network import INPUT_NAME
 from hsflow.ir.tensor import MAX_ACTIVATION_WIDTH, Shape, TensorFormat, Window
 
-NPU_WEIGHT_WIDTH = 8
 MAX_LEVELS = 32
 """The widest exponent window: weights, and sums of them over any kernel, stay inside a signed 64-bit integer."""
 
@@ -50,7 +49,18 @@ def verify(graph: Graph) -> Graph:
         _check_shape(known[layer.name].shape, layer.name)
         if isinstance(layer, Dense) and layer is not graph.layers[-1]:
             raise ModelError("a programmable dense layer must be the last layer", where=layer.name)
+    _check_all_read(graph)
     return graph
+
+
+def _check_all_read(graph: Graph) -> None:
+    """Refuse a layer that nobody reads: its stream would have no end."""
+    read = {source for layer in graph.layers for source in layer.sources}
+    for layer in graph.layers[:-1]:
+        if layer.name not in read:
+            raise ModelError(
+                "no layer reads this one, and it is not the output", where=layer.name, hint="remove the layer"
+            )
 
 
 def accumulator_intervals(layer: GraphLayer, sources: tuple[FeatureMap, ...]) -> tuple[Interval, ...]:

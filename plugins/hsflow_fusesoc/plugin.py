@@ -3,14 +3,15 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 from hsflow import hookimpl
 from hsflow.design import DesignFile
 from hsflow.ir.graph import Graph
 from hsflow.stage import Stage
+from hsflow.targets import Target
 from hsflow_fusesoc.stage import PackageStage
+from hsflow_fusesoc.targets import TARGETS
 from hsflow_fusesoc.vectors import Vectors
 
 
@@ -21,17 +22,9 @@ def hsflow_stages() -> list[Stage]:
 
 
 @hookimpl
-def hsflow_targets() -> list[tuple[str, str, Path]]:
+def hsflow_targets() -> tuple[Target, ...]:
     """Offer the simulations and lint."""
-    from hsflow_targets import FOLDER
-
-    folder = Path(FOLDER) / "verilator"
-    return [
-        ("sim", "Verilator: every result, the latency and the interval", folder),
-        ("stress", "Verilator with random gaps and backpressure", folder),
-        ("icarus", "Icarus Verilog", folder),
-        ("lint", "Verilator's lint, all warnings", folder),
-    ]
+    return TARGETS
 
 
 @hookimpl(trylast=True)

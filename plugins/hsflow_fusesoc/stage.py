@@ -3,14 +3,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import replace
+from itertools import chain
 
 from pydantic import Field
 
 from hsflow.design import Design, DesignFile, FileRole
 from hsflow.eda import TestbenchParameters, core_file, render_testbench
+from hsflow.errors import MismatchError
 from hsflow.results import PLAN, SimulationPlan
 from hsflow.stage import FlowSettings, StageContext, StageKind, StageOptions
+from hsflow.targets import Target
+from hsflow_fusesoc.targets import TARGETS
 from hsflow_fusesoc.vectors import Vectors, output_map
 
 
@@ -29,7 +34,8 @@ class PackageStage:
     kind = StageKind.PACKAGE
     name = "fusesoc"
     version = "1"
-    builds_on = ("hsflow.eda", "hsflow.results", "hsflow_targets")
+    builds_on = ("hsflow.eda", "hsflow.results", "hsflow.targets", "hsflow_targets", "jinja2")
+    asks = ("hsflow_targets", "hsflow_emulate")
     options_model = PackageOptions
 
     def run(self, value: Design, options: PackageOptions, context: StageContext) -> Design:
@@ -38,11 +44,35 @@ class PackageStage:
         count = min(options.images or len(dataset.test_images), len(dataset.test_images))
         context.log(f"computing the expected results of {count} images")
         vectors = Vectors(value.graph, dataset.test_images[:count], dataset.test_labels[:count])
-        return package(value, vectors, context.settings, options.vendor)
+        _check_emulator(vectors, context)
+        targets = sorted(chain(*context.hooks.hsflow_targets()), key=lambda target: target.name)
+        return package(value, vectors, context.settings, options.vendor, targets)
 
 
-def package(design: Design, vectors: Vectors, settings: FlowSettings, vendor: str) -> Design:
-    """Return `design` with testbench, data and core file for `vectors`."""
+def _check_emulator(vectors: Vectors, context: StageContext) -> None:
+    """Compare the fast emulator, which scored the network, with the interpreter, which says what to expect.
+
+    Raises:
+        MismatchError: if they disagree on an integer.
+    """
+    emulated = context.hooks.hsflow_emulate(graph=vectors.graph, images=vectors.images)
+    if emulated is None:
+        return
+    wrong = int((emulated != vectors.results).sum())
+    context.record("emulator_mismatches", wrong, better="lower")
+    if wrong:
+        raise MismatchError(
+            "emulator and interpreter disagree",
+            where=vectors.graph.name,
+            got=f"{wrong} results",
+            expected="none",
+        )
+
+
+def package(
+    design: Design, vectors: Vectors, settings: FlowSettings, vendor: str, targets: Iterable[Target] = TARGETS
+) -> Design:
+    """Return `design` with testbench, data and a core file for `vectors`, with `targets`."""
     plan = simulation_plan(design, vectors, settings.clock_mhz)
     added = (
         render_testbench(testbench_parameters(design)),
@@ -51,7 +81,8 @@ def package(design: Design, vectors: Vectors, settings: FlowSettings, vendor: st
     )
     files = (*design.files, *added)
     vlnv = f"{vendor}:hsflow:{design.name}:0.1.0"
-    core = core_file(vlnv, design.name, files, description=f"{design.name}, a network hardened by hsflow")
+    description = f"{design.name}, a network hardened by hsflow"
+    core = core_file(vlnv, design.name, files, targets=targets, description=description)
     return replace(design, files=(*files, core))
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -39,7 +40,12 @@ class Vectors:
 
     def expected(self) -> str:
         """Return one result beat a line: data and user in hexadecimal, last as 0 or 1, by the reference interpreter."""
-        return _lines(_beats(self.graph, interpret(self.graph, self.images)))
+        return _lines(_beats(self.graph, self.results))
+
+    @cached_property
+    def results(self) -> IntArray:
+        """Return what the reference interpreter makes of the images."""
+        return interpret(self.graph, self.images)
 
     def label_lines(self) -> str:
         """Return one label a line."""

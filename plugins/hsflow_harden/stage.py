@@ -35,7 +35,10 @@ class HardenStage:
     kind = StageKind.HARDEN
     name = "stream"
     version = "1"
-    builds_on = ("hsflow.templates",)
+    builds_on = (
+        "hsflow.templates",
+        "jinja2",
+    )
     asks = ("hsflow_lower_layer", "hsflow_emit_kernel")
     options_model = HardenOptions
 

@@ -33,7 +33,7 @@ class NpuStage:
     kind = StageKind.NPU
     name = "mac"
     version = "1"
-    builds_on = ("hsflow.templates", "hsflow.results")
+    builds_on = ("hsflow.templates", "jinja2", "hsflow.results")
     options_model = NpuOptions
 
     def run(self, value: Design, options: NpuOptions, context: StageContext) -> Design:

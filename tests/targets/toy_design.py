@@ -6,6 +6,8 @@ from __future__ import annotations
 import random
 from pathlib import Path
 
+from hsflow_fusesoc.targets import TARGETS
+
 from hsflow.design import DesignFile, FileRole
 from hsflow.eda import TestbenchParameters, core_file, render_testbench
 from hsflow.output import write_output
@@ -92,4 +94,4 @@ def design_files() -> tuple[DesignFile, ...]:
 def write_toy_core(folder: Path, vlnv: str = VLNV) -> None:
     """Write the toy as `hsflow build` writes a design."""
     files = design_files()
-    write_output(folder, (*files, core_file(vlnv, "toy", files, library=())))
+    write_output(folder, (*files, core_file(vlnv, "toy", files, targets=TARGETS, library=())))

@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from random_graphs import GraphBuilder
 
-from hsflow.errors import MismatchError
+from hsflow.errors import MismatchError, ModelError
 from hsflow.fixedpoint import IntArray, Interval
 from hsflow.ir.addergraph import Adder, AdderGraph, Output
 from hsflow.ir.tensor import Shape
@@ -244,3 +244,21 @@ def test_the_hardener_proves_what_a_plugin_lowers() -> None:
         kernel_with(lambda matrix, inputs, layer: share(matrix[:1], inputs))
     with pytest.raises(MismatchError, match=r"stem: .*other input ranges"):
         kernel_with(lambda matrix, inputs, layer: share(matrix, (Interval(0, 1),) * len(inputs)))
+
+
+@pytest.mark.parametrize(
+    ("adders", "output"),
+    [
+        ((Adder(0, 2),), Output(2)),
+        ((Adder(0, -1),), Output(2)),
+        ((Adder(0, 1, left_shift=-1),), Output(2)),
+        ((Adder(0, 1),), Output(-1)),
+        ((Adder(0, 1),), Output(3)),
+        ((Adder(0, 1),), Output(2, shift=-1)),
+    ],
+)
+def test_what_is_no_program_is_refused(adders: tuple[Adder, ...], output: Output) -> None:
+    inputs = (Interval(0, 3), Interval(0, 3))
+    AdderGraph(inputs, (Adder(0, 1),), (Output(2),)).prove(np.array([[1, 1]]), "twin")
+    with pytest.raises(ModelError):
+        AdderGraph(inputs, adders, (output,)).prove(np.array([[1, 1]]), "here")

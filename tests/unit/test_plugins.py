@@ -16,14 +16,15 @@ from hsflow import hookimpl
 from hsflow.errors import PluginError
 from hsflow.plugins import Plugin, PluginManager, load_plugins
 from hsflow.stage import StageKind
+from hsflow.targets import Target
 
 GOOD = """
 from hsflow import hookimpl
 
 @hookimpl
 def hsflow_targets():
-    from pathlib import Path
-    return [("moon", "a chip on the moon", Path("/"))]
+    from hsflow.targets import Target
+    return [Target("moon", "a chip on the moon", "vivado")]
 
 @hookimpl
 def hsflow_stage_started(event):
@@ -66,7 +67,7 @@ def test_an_installed_plugin_is_found_and_listed(install: Any) -> None:
         ("hsflow_stage_started", "toy-dist"),
         ("hsflow_targets", "toy-dist"),
     ]
-    assert manager.targets() == {"moon": ("a chip on the moon", Path("/"), manager.plugins[0])}
+    assert manager.targets() == {"moon": (Target("moon", "a chip on the moon", "vivado"), manager.plugins[0])}
 
 
 def test_load_plugins_reads_the_entry_points(install: Any, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -162,7 +163,8 @@ def test_a_hook_that_fails_is_blamed(offer: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    "target", [("x", "y"), ("x", "y", "/"), ("X Y", "y", Path()), None, ("../x", "", Path())]
+    "target",
+    [("x", "y"), None, Target("X Y", "y", "sim"), Target("../x", "", "sim"), Target("default", "", "sim")],
 )
 def test_a_target_that_breaks_the_contract_is_refused(target: Any) -> None:
     with pytest.raises(PluginError, match="offer-dist 7"):
@@ -171,7 +173,7 @@ def test_a_target_that_breaks_the_contract_is_refused(target: Any) -> None:
 
 def test_a_target_of_a_taken_name_is_refused() -> None:
     with pytest.raises(PluginError, match="two targets"):
-        _offering([("x", "", Path()), ("x", "", Path())]).targets()
+        _offering([Target("x", "", "sim"), Target("x", "", "lint")]).targets()
 
 
 def test_stages_come_in_the_order_of_the_flow() -> None:

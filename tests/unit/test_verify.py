@@ -272,7 +272,7 @@ LEGAL_NEIGHBOURS: dict[str, Callable[[], Graph]] = {
             ),
         ),
     ),
-    "the_same_source_twice": lambda: edited(SUM, sources=(LEFT, LEFT)),
+    "the_same_source_twice": lambda: GraphBuilder(Shape(2, 2, 2)).conv(2, name="a").add("a", "a").build(),
     "dense_alone": lambda: GraphBuilder(Shape(2, 2, 2)).dense(3).build(),
     "blocks": lambda: inverted_residual(GraphBuilder(Shape(4, 4, 4)), 2, 4, 1).build(),
 }
@@ -282,3 +282,13 @@ LEGAL_NEIGHBOURS: dict[str, Callable[[], Graph]] = {
 def test_the_legal_side_of_a_limit_passes(name: str) -> None:
     graph = LEGAL_NEIGHBOURS[name]()
     assert verify(graph) is graph
+
+
+def test_a_layer_that_nobody_reads_is_refused() -> None:
+    for order in (("dead", "alive"), ("alive", "dead")):
+        builder = GraphBuilder(Shape(2, 3, 3))
+        for name in order:
+            builder.conv(2, name=name, source="input")
+        builder.conv(3, name="last", source="alive")
+        with pytest.raises(ModelError, match="dead: no layer reads this one"):
+            builder.build()
