@@ -7,6 +7,7 @@ was built for leaves the others with the lowest possible score.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,6 +16,7 @@ from typing import Any
 import numpy as np
 import yaml
 
+from hsflow.artifact import canonical_json, digest
 from hsflow.config import nearest
 from hsflow.data import Dataset, load_dataset
 from hsflow.design import Design, DesignFile
@@ -29,6 +31,7 @@ from hsflow.results import (
     NPU_IMAGE,
     NPU_IMAGE_SWITCHED,
     PLAN,
+    STIMULUS,
     SimulationPlan,
     SimulationResult,
     read_plan,
@@ -38,6 +41,10 @@ ODD_EVEN = "odd-even"
 ROTATE_90 = "rotate90"
 BUILT_IN_TASKS = (ODD_EVEN, ROTATE_90)
 FOLDER = "finetune"
+
+_DATA_FILES = (PLAN, STIMULUS, EXPECTED, EXPECTED_SWITCHED, NPU_IMAGE, NPU_IMAGE_SWITCHED, LABELS)
+_UNSAFE = re.compile(r"[^A-Za-z0-9_-]")
+_DIGEST_CHARACTERS = 12
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,7 +82,9 @@ def load_task(task: str, base: Dataset, folder: Path) -> Dataset:
                 test_images=_turned(base.test_images),
             )
     if task.endswith(".npz"):
-        return load_dataset(task, folder)
+        dataset = load_dataset(task, folder)
+        # A file called as a built-in task is another task.
+        return replace(dataset, name=Path(task).name) if dataset.name in BUILT_IN_TASKS else dataset
     raise ConfigurationError(
         "an unknown task", where="--task", got=task, expected="a built-in task or an .npz file",
         hint=nearest(task, BUILT_IN_TASKS),
@@ -141,7 +150,8 @@ def simulate(
 ) -> SimulationResult:
     """Run the simulation that was built in `work_root` on the new task; nothing is compiled.
 
-    The new task's files lie in `work_root/finetune/TASK`, and so do its results; the build's own stay as they are.
+    The new task's files lie in `work_root/finetune/TASK` (with a digest of the data, where that is a file's), and so do
+    its results; the build's own stay as they are.
 
     Args:
         retrained: the new task.
@@ -153,27 +163,76 @@ def simulate(
 
     Raises:
         HsflowError: if no simulation was built there.
-        MismatchError: if a result differs from the integer network's.
+        MismatchError: if it is another design's, or a result differs from the integer network's.
     """
     from hsflow.simulation import Simulation
 
     edam = _edam(work_root)
-    folder = work_root / FOLDER / Path(retrained.dataset.name).name
+    folder = task_folder(work_root, retrained.dataset)
     simulation = Simulation.from_edam(edam, work_root, edam.get("flow_options", {}))
     conditions = simulation.conditions.model_copy(update={"switch_after": switch_after})
-    with simulation.lock():
-        _write_data(folder, _simulation_files(retrained, design, read_plan(work_root), hooks, switch_after))
+
+    def prepare() -> None:
+        plan = read_plan(work_root)
+        check_same_design(plan, design, work_root)
+        _write_data(folder, _simulation_files(retrained, design, plan, hooks, switch_after))
+
     # The stages' figures are those of the task that the hardware was built for.
     run = replace(simulation, data_folder=folder, conditions=conditions, records=())
-    return run.run(table=False)
+    return run.run(table=False, prepare=prepare)
+
+
+def task_folder(work_root: Path, dataset: Dataset) -> Path:
+    """Return the folder of a task's files: right below `work_root/finetune`, whatever the task is called.
+
+    Raises:
+        HsflowError: if a link leads out of the work root.
+    """
+    name = _UNSAFE.sub("_", dataset.name) or "task"
+    if dataset.name not in BUILT_IN_TASKS:
+        name = f"{name}-{_data_digest(dataset)}"
+    folder = work_root / FOLDER / name
+    if folder.resolve() != work_root.resolve() / FOLDER / name:
+        raise HsflowError("a link leads out of the work root", where=str(folder), got=str(folder.resolve()))
+    return folder
+
+
+def _data_digest(dataset: Dataset) -> str:
+    arrays = (dataset.train_images, dataset.train_labels, dataset.test_images, dataset.test_labels)
+    whole = [digest(np.ascontiguousarray(array).tobytes()) for array in arrays]
+    return digest(canonical_json([whole, [list(array.shape) for array in arrays]]))[:_DIGEST_CHARACTERS]
+
+
+def check_same_design(plan: SimulationPlan, design: Design, work_root: Path) -> None:
+    """Check that the simulation in `work_root` is of `design`, as far as its description tells.
+
+    Raises:
+        MismatchError: if top module, image size or timing differ.
+    """
+    wanted = {
+        "top": design.name,
+        "pixels_per_image": design.graph.input.shape.pixels,
+        "latency": design.latency,
+        "initiation_interval": design.initiation_interval,
+    }
+    found = {name: getattr(plan, name) for name in wanted}
+    different = [name for name in wanted if found[name] != wanted[name]]
+    if different:
+        raise MismatchError(
+            "the simulation there is another design's",
+            where=str(work_root / PLAN),
+            got=", ".join(f"{name} {found[name]}" for name in different),
+            expected=", ".join(f"{name} {wanted[name]}" for name in different),
+            hint="run `hsflow run sim` again, or give the work root of this design",
+        )
 
 
 def _write_data(folder: Path, texts: Mapping[str, str]) -> None:
-    """Write the files of a run, and remove those of an earlier one."""
+    """Write the files of a run, and remove those of an earlier one that it has not; nobody else's are touched."""
     folder.mkdir(parents=True, exist_ok=True)
-    for path in folder.iterdir():
-        if path.is_file() and path.name not in texts:
-            path.unlink()
+    for name in _DATA_FILES:
+        if name not in texts:
+            (folder / name).unlink(missing_ok=True)
     for name, text in texts.items():
         replace_file(folder / name, text.encode())
 
@@ -187,10 +246,11 @@ def _simulation_files(
 
     def data(graph: Graph) -> dict[str, str]:
         files = hooks.hsflow_simulation_data(graph=graph, images=images, labels=labels) or ()
-        return {Path(file.path).name: file.text for file in files}
+        return {Path(file.path).name: file.text for file in files if Path(file.path).name in _DATA_FILES}
 
     texts = {**data(retrained.graph), NPU_IMAGE: retrained.image.text}
     texts[PLAN] = plan.model_copy(update={"images": count}).to_json()
+    _check_lengths(texts, {STIMULUS: count * plan.pixels_per_image, EXPECTED: count * plan.beats_per_image})
     if not switch_after:
         return texts
     # Some images belong to the old task and some to the new one: no list of labels fits both.
@@ -201,6 +261,17 @@ def _simulation_files(
         NPU_IMAGE: memory_image(design, design.graph, hooks).text,
     }
     return {**texts, **before, **switched}
+
+
+def _check_lengths(texts: Mapping[str, str], wanted: Mapping[str, int]) -> None:
+    """Check that the data has as many lines as the built testbench will read."""
+    for name, lines in wanted.items():
+        found = len(texts[name].splitlines()) if name in texts else 0
+        if found != lines:
+            raise MismatchError(
+                "the data does not fit the simulation", where=name, got=f"{found} lines", expected=lines,
+                hint="run `hsflow run sim` again, or give the work root of this design",
+            )  # fmt: skip
 
 
 def _edam(work_root: Path) -> dict[str, Any]:

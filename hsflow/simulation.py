@@ -13,7 +13,7 @@ import re
 import shutil
 import sys
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -175,14 +175,20 @@ class Simulation:
                     return
         raise ToolError("the sources change while they are compiled", where=str(self.work_root))
 
-    def run(self, *, table: bool = True) -> results.SimulationResult:
+    def run(
+        self, *, table: bool = True, prepare: Callable[[], object] | None = None
+    ) -> results.SimulationResult:
         """Simulate, check every result, write metrics.json, and print the figures if `table` is set.
+
+        `prepare`, which may write the data, is called under the same lock: no other run comes in between.
 
         Raises:
             MismatchError: something measured is not what was expected.
             ToolError: the simulator fails or runs out of time.
         """
         with self.lock():
+            if prepare is not None:
+                prepare()
             for stale in (results.RESULTS, results.METRICS):
                 (self.data / stale).unlink(missing_ok=True)
             images = self.conditions.images_of(results.read_plan(self.data))

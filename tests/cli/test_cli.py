@@ -122,7 +122,9 @@ def test_new_touches_nothing_if_a_file_of_its_own_is_there(
     assert path.read_text() == "precious"
 
 
-def test_new_may_use_a_folder_that_is_there(tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_new_may_use_a_folder_that_is_there(
+    tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "digits" / "model").mkdir(parents=True)
     assert run("new", "digits")[0] == EXIT_OK

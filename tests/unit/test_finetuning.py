@@ -5,15 +5,18 @@ from __future__ import annotations
 
 import sys
 import types
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import yaml
 from toy_flow import CLASSES, toy_graph
 
-from hsflow import finetuning
+from hsflow import finetuning, results
 from hsflow.data import Dataset
 from hsflow.design import Design, DesignFile, FileRole, NpuPlan
 from hsflow.errors import ConfigurationError, HsflowError, MismatchError, ModelError
@@ -22,6 +25,15 @@ from hsflow.ir.graph import Graph
 from hsflow.ir.tensor import Constant
 from hsflow.plugins import load_plugins
 from hsflow.progress import Reporter
+from hsflow.results import (
+    EXPECTED_SWITCHED,
+    METRICS,
+    PLAN,
+    STIMULUS,
+    SimulationPlan,
+    SimulationResult,
+)
+from hsflow.simulation import Simulation
 
 IMAGES = np.arange(5 * 4, dtype=np.uint8).reshape(5, 1, 2, 2)
 LABELS = np.arange(5)
@@ -138,3 +150,107 @@ def test_a_simulation_that_was_not_built_is_refused(tmp_path: Path) -> None:
     (tmp_path / "x.eda.yml").write_text("- 1")
     with pytest.raises(HsflowError, match="no EDAM"):
         finetuning.simulate(retrained, _design(graph), tmp_path, HOOKS)
+
+
+@pytest.fixture
+def built(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Return a work root in which a simulation of the toy seems to have been built, and let none run."""
+    work = tmp_path / "work"
+    work.mkdir()
+    plan = {"top": "toy", "images": 5, "pixels_per_image": 4, "beats_per_image": 3, "latency": 1}
+    plan |= {"initiation_interval": 1, "clock_mhz": 1.0}
+    (work / PLAN).write_text(SimulationPlan.model_validate(plan).to_json())
+    edam = {"name": "toy", "toplevel": "tb", "files": [], "flow_options": {"tool": "icarus"}}
+    (work / "toy.eda.yml").write_text(yaml.safe_dump(edam))
+    monkeypatch.setattr(Simulation, "_simulate", lambda *_: 0.0)
+
+    def check(folder: Path, *_: Any) -> SimulationResult:
+        (folder / METRICS).write_text("{}")
+        return SimulationResult(3, 9, 1, 1, None)
+
+    monkeypatch.setattr("hsflow.results.check_simulation", check)
+    return work
+
+
+def _simulate(work: Path, dataset: Dataset, **changes: Any) -> Path:
+    """Run a task and return the folder of its files."""
+    graph = toy_graph("toy", 8)
+    retrained = finetuning.Retrained(graph, dataset, DesignFile("npu.hex", "0 0\n", FileRole.DATA))
+    finetuning.simulate(retrained, replace(_design(graph), **changes), work, HOOKS)
+    return finetuning.task_folder(work, dataset)
+
+
+@pytest.mark.parametrize("name", ["..", ".", "...", "a/../../x", "\0", "a b", "", "toy.v1", "odd-even.npz"])
+def test_a_task_of_any_name_stays_in_its_own_folder(built: Path, name: str) -> None:
+    (built / "Makefile").write_text("precious")
+    before = set(built.iterdir())
+    folder = _simulate(built, replace(BASE, name=name))
+    assert folder.parent == built / "finetune" and folder.name.strip("._-")
+    assert set(built.iterdir()) == before | {built / "finetune", built / ".hsflow.lock"}
+    assert (folder / STIMULUS).is_file() and (folder / results.LABELS).is_file()
+
+
+def test_a_file_called_as_a_built_in_task_is_another_task(tmp_path: Path) -> None:
+    arrays = {"train_images": IMAGES, "train_labels": LABELS, "test_images": IMAGES, "test_labels": LABELS}
+    np.savez(tmp_path / "odd-even.npz", **arrays)
+    own = load_task("odd-even.npz", BASE, tmp_path)
+    folder = finetuning.task_folder(tmp_path, own)
+    assert folder != finetuning.task_folder(tmp_path, load_task("odd-even", BASE, tmp_path))
+    assert finetuning.task_folder(tmp_path, replace(own, test_labels=LABELS[::-1])) != folder
+    assert finetuning.task_folder(tmp_path, load_task("odd-even.npz", BASE, tmp_path)) == folder
+
+
+def test_old_data_is_replaced_and_strange_files_stay(built: Path) -> None:
+    folder = finetuning.task_folder(built, BASE)
+    folder.mkdir(parents=True)
+    for name in (EXPECTED_SWITCHED, "notes.txt"):
+        (folder / name).write_text("old")
+    assert _simulate(built, BASE) == folder
+    assert not (folder / EXPECTED_SWITCHED).exists() and (folder / "notes.txt").read_text() == "old"
+
+
+def test_a_link_out_of_the_work_root_is_refused(built: Path, tmp_path: Path) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    (built / "finetune").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(HsflowError, match="link"):
+        _simulate(built, BASE)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"name": "other"}, "got: top toy\n  expected: top other"),
+        ({"latency": 2}, "latency 1"),
+        ({"initiation_interval": 7}, "initiation_interval 7"),
+    ],
+)
+def test_a_work_root_of_another_design_is_refused(built: Path, changes: Any, message: str) -> None:
+    with pytest.raises(MismatchError, match=message):
+        _simulate(built, BASE, **changes)
+    assert not (built / "finetune").exists()
+
+
+@pytest.mark.parametrize("name", ["pixels_per_image", "beats_per_image"])
+def test_a_work_root_of_other_images_is_refused(built: Path, name: str) -> None:
+    plan = SimulationPlan.model_validate_json((built / PLAN).read_text())
+    (built / PLAN).write_text(plan.model_copy(update={name: 9}).to_json())
+    with pytest.raises(MismatchError, match=name if name == "pixels_per_image" else "lines"):
+        _simulate(built, BASE)
+    assert not (built / "finetune").exists()
+
+
+def test_data_is_written_and_simulated_under_one_lock(built: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    moments: list[str] = []
+
+    @contextmanager
+    def lock(_: Simulation) -> Iterator[None]:
+        moments.append("locked")
+        yield
+        moments.append("released")
+
+    written = finetuning._write_data
+    monkeypatch.setattr(Simulation, "lock", lock)
+    monkeypatch.setattr(finetuning, "_write_data", lambda *words: [moments.append("data"), written(*words)])
+    monkeypatch.setattr(Simulation, "_simulate", lambda *_: moments.append("run") or 0.0)
+    _simulate(built, BASE)
+    assert moments == ["locked", "data", "run", "released"]
