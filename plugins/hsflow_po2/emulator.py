@@ -10,6 +10,7 @@ not used, since Winograd's and Fourier's algorithms round.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -56,21 +57,31 @@ def emulate(
 
 
 def features(graph: Graph, images: NDArray[Any], *, device: str = "cpu") -> IntArray:
-    """Return what the hardened layers make of `images`, in stream order (height, width, channels), (n, features)."""
-    maps = emulate(graph.hardened, images, device=device)
-    return maps.transpose(0, 2, 3, 1).reshape(len(maps), -1)
+    """Return what the classifier reads, in stream order (height, width, channels), int64 of shape (n, features).
+
+    Without a classifier that is the graph's output.
+
+    Raises:
+        ModelError: if the images do not fit the graph's input.
+    """
+    read = graph.layers[-1].name if graph.classifier is None else graph.classifier.source
+    maps = Emulator(graph, device, output=read).run(images)
+    return maps.transpose(0, 2, 3, 1).reshape(len(maps), math.prod(maps.shape[1:]))
 
 
 class Emulator:
-    """Hold a graph's constants on a device, to run many batches."""
+    """Hold a graph's constants on a device, to run many batches up to the feature map `output`, by default the last."""
 
-    def __init__(self, graph: Graph, device: str = "cpu") -> None:
+    def __init__(self, graph: Graph, device: str = "cpu", *, output: str | None = None) -> None:
         self.graph = graph
         self.device = device
+        self.output = graph.layers[-1].name if output is None else output
         maps = graph.feature_maps
+        self.flat = graph.classifier is not None and graph.classifier.name == self.output
+        self.shape = maps[self.output].shape
         self.steps = [
             (layer, _step(layer, tuple(maps[source] for source in layer.sources), device))
-            for layer in graph.layers
+            for layer in _ancestors(graph, self.output)
         ]
 
     def run(self, images: NDArray[Any], batch_size: int = BATCH_SIZE) -> IntArray:
@@ -85,14 +96,23 @@ class Emulator:
         values = {INPUT_NAME: image}
         for layer, step in self.steps:
             values[layer.name] = step(*(values[source] for source in layer.sources))
-        last = values[self.graph.layers[-1].name].transpose(0, 1)
+        last = values[self.output].transpose(0, 1)
         result: IntArray = last.to(torch.int64).cpu().contiguous().numpy()
-        return result.reshape(len(pixels), -1) if self.graph.classifier else result
+        return result.reshape(len(pixels), -1) if self.flat else result
 
     def _empty(self) -> IntArray:
-        shape = self.graph.output.shape
-        sizes = (shape.channels,) if self.graph.classifier else (shape.channels, shape.height, shape.width)
+        shape = self.shape
+        sizes = (shape.channels,) if self.flat else (shape.channels, shape.height, shape.width)
         return np.zeros((0, *sizes), dtype=np.int64)
+
+
+def _ancestors(graph: Graph, name: str) -> list[GraphLayer]:
+    """Return the layers that the feature map `name` depends on, its own included, in the graph's order."""
+    needed = {name}
+    for layer in reversed(graph.layers):
+        if layer.name in needed:
+            needed.update(layer.sources)
+    return [layer for layer in graph.layers if layer.name in needed]
 
 
 @contextmanager
@@ -221,11 +241,12 @@ class _AddStep:
         ]
         shifts = requantize_shifts(layer, (left, right))
         dtype = number_type(_add_bound(factors, (left, right), shifts))
+        self.dtype = dtype
         self.left, self.right = (_column(factor, dtype, device) for factor in factors)
         self.requantize = _Requantize(shifts, layer.output, dtype, device)
 
     def __call__(self, x: Tensor, y: Tensor) -> Tensor:
-        return self.requantize(x * self.left + y * self.right)
+        return self.requantize(x.to(self.dtype) * self.left + y.to(self.dtype) * self.right)
 
 
 def _add_bound(

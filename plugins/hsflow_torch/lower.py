@@ -118,12 +118,12 @@ def _output(builder: Builder, node: fx.Node) -> None:
         return
     if not isinstance(value, Value):
         raise Unsupported("the model must return one tensor")
-    if builder.layers and value.layer != list(builder.layers)[-1]:
-        _move_last(builder, value.layer)
+    if builder.layers:
+        _drop_dead_code(builder, value.layer)
 
 
-def _move_last(builder: Builder, name: str) -> None:
-    """Drop layers that the output does not need, and put its layer last."""
+def _drop_dead_code(builder: Builder, name: str) -> None:
+    """Drop layers that the output does not need, which torch.fx keeps; the output's layer is then the last one."""
     if name == INPUT_NAME:
         raise Unsupported("the model returns its input")
     needed, waiting = {INPUT_NAME}, [name]
@@ -132,8 +132,7 @@ def _move_last(builder: Builder, name: str) -> None:
         if current not in needed:
             needed.add(current)
             waiting.extend(builder.layers[current].sources)
-    kept = {key: layer for key, layer in builder.layers.items() if key in needed}
-    builder.layers = kept
+    builder.layers = {key: layer for key, layer in builder.layers.items() if key in needed}
 
 
 def _renamed(options: dict[str, Any]) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from hsflow.errors import ModelError
 from hsflow.fixedpoint import IntArray
 from hsflow.ir.graph import Conv, Graph
 from hsflow.ir.interp import interpret
-from hsflow.ir.tensor import Constant, Shape, Window
+from hsflow.ir.tensor import Constant, Shape, TensorFormat, Window
 from tests.random_graphs import GraphBuilder, inverted_residual, square
 
 
@@ -149,6 +149,65 @@ def test_features_are_in_stream_order() -> None:
     maps = interpret(graph.hardened, values)
     found = features(graph, values)
     assert np.array_equal(found[:, 3 * 5 + 1], maps[:, 1, 1, 1])
+
+
+@pytest.mark.parametrize("dead_first", [True, False])
+def test_features_are_what_the_classifier_reads(dead_first: bool) -> None:
+    """`verify` refuses a layer that nothing reads; a graph that was never verified is still read right."""
+    builder = GraphBuilder(Shape(2, 4, 4), 5)
+    for name in ("dead", "live") if dead_first else ("live", "dead"):
+        builder.conv(3, source="input", name=name)
+    classifier = GraphBuilder(Shape(3, 4, 4), 6).dense(4).build().classifier
+    assert classifier is not None
+    graph = Graph("dut", builder.source, (*builder.layers, replace(classifier, source="live")))
+    values = images(graph, 5)
+    live = interpret(replace(graph, layers=(graph.layer("live"),)), values)
+    dead = interpret(replace(graph, layers=(graph.layer("dead"),)), values)
+    found = features(graph, values)
+    assert np.array_equal(found, live.transpose(0, 2, 3, 1).reshape(5, -1))
+    assert not np.array_equal(found, dead.transpose(0, 2, 3, 1).reshape(5, -1))
+    assert_equal(graph)
+
+
+def test_features_may_be_the_image_and_may_have_no_classifier() -> None:
+    graph = GraphBuilder(Shape(2, 2, 2), 5).dense(3).build()
+    values = images(graph, 3)
+    assert np.array_equal(features(graph, values), values.transpose(0, 2, 3, 1).reshape(3, -1))
+    assert features(graph, values[:0]).shape == (0, 8)
+    hard = GraphBuilder(Shape(2, 2, 2), 5).conv(3).build()
+    wanted = interpret(hard, values).transpose(0, 2, 3, 1).reshape(3, -1)
+    assert np.array_equal(features(hard, values), wanted)
+
+
+def spread(builder: GraphBuilder, channels: int, fractions: tuple[int, int], width: int = 8) -> TensorFormat:
+    """Return a format whose channels take the two fractions at random, the first channel the first of them."""
+    chosen = [fractions[0], *(int(f) for f in builder.rng.choice(fractions, channels - 1))]
+    return replace(builder.format(channels, width, True), fractions=tuple(chosen))
+
+
+@given(seed=st.integers(0, 10**6), finest=st.sampled_from([14, 40, 46]), width=st.sampled_from([2, 8, 12]))
+@settings(max_examples=40, deadline=None)
+def test_wide_alignments(seed: int, finest: int, width: int) -> None:
+    """Additions, convolutions and pools whose channels' fractions are far apart."""
+    builder = GraphBuilder(Shape(3, 5, 5), seed)
+    builder.conv(4, output=spread(builder, 4, (0, finest), width), name="left")
+    builder.conv(4, source="input", output=spread(builder, 4, (finest, 0), width), name="right")
+    builder.add("left", "right", spread(builder, 4, (finest, 0)))
+    builder.conv(4, square(3, 1, 1), levels=2, output=spread(builder, 4, (0, finest)))
+    builder.average_pool(square(2), spread(builder, 4, (0, finest))).conv(2, levels=1).dense(3)
+    assert_equal(builder.build(), seed=seed)
+
+
+@pytest.mark.parametrize(("finest", "dtype"), [(6, torch.float32), (30, torch.float64), (46, torch.int64)])
+def test_every_number_type_of_an_addition(finest: int, dtype: torch.dtype) -> None:
+    builder = GraphBuilder(Shape(3, 4, 4), 1)
+    for name, fraction in (("left", 0), ("right", finest)):
+        form = TensorFormat.uniform(8, True, fraction, 2)
+        builder.conv(2, source="input", output=form, name=name)
+    output = TensorFormat.uniform(16, True, 8, 2)
+    graph = builder.add("left", "right", output).build()
+    assert Emulator(graph).steps[-1][1].dtype is dtype
+    assert_equal(graph)
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")

@@ -152,6 +152,44 @@ def test_functions_equal_torch(name: str) -> None:
     agree(Body(net, function))
 
 
+class WithDeadBranch(nn.Module):
+    """Compute a branch that nothing reads before or after the live one."""
+
+    def __init__(self, dead_first: bool, dead: nn.Module) -> None:
+        super().__init__()
+        self.dead_first, self.live, self.dead, self.fc = (
+            dead_first,
+            nn.Conv2d(4, 3, 3),
+            dead,
+            nn.Linear(168, 5),
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.dead_first:
+            self.dead(x)
+        y = self.live(x)
+        if not self.dead_first:
+            self.dead(x)
+        return self.fc(y.flatten(1))
+
+
+@pytest.mark.parametrize("dead_first", [True, False])
+@pytest.mark.parametrize(
+    "dead",
+    [nn.Conv2d(4, 3, 3), nn.AvgPool2d(3), nn.Sequential(nn.Flatten(), nn.Linear(360, 7))],
+    ids=["conv", "pool", "linear"],
+)
+def test_dead_code_leaves_no_layer(dead_first: bool, dead: nn.Module) -> None:
+    network = agree(WithDeadBranch(dead_first, dead))
+    assert [layer.name for layer in network.layers] == ["live", "fc"]
+    assert [name for name, _ in network.origins] == ["live", "fc"]
+
+
+def test_dead_code_behind_the_output_leaves_no_layer() -> None:
+    module = Body(conv(), lambda net, x: (y := net(x), f.max_pool2d(y, 2))[0])
+    assert [layer.name for layer in agree(module).layers] == ["net"]
+
+
 def test_a_network_that_differs_is_noticed() -> None:
     """The twin: the comparison above can fail."""
     module = randomize(nn.Sequential(conv()))
