@@ -15,7 +15,7 @@ again. A stage that is not mentioned runs with its default implementation and op
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -51,7 +51,8 @@ _LOAD_MODULE_OPTIONS = ("mean", "std")
 class Flow:
     """Hold a flow's tables, as in flow.toml, and what they refer to. Make one with `load`.
 
-    `folder` is where relative paths start and the store lies; `reporter` is told what happens.
+    `folder` is where relative paths start and the store lies; `plugins` come beside the installed ones; `reporter` is
+    told what happens.
     """
 
     tables: Mapping[str, Mapping[str, Any]]
@@ -110,7 +111,10 @@ class Flow:
 
     @property
     def metrics(self) -> Mapping[str, Metric]:
-        """Return the figures of all stages."""
+        """Return the figures of all stages; every stage runs, as far as the store lacks it.
+
+        `result(to).metrics` is enough for the figures of the stages up to `to`.
+        """
         return self.result().metrics
 
     def emulate(self, images: NDArray[Any]) -> IntArray:
@@ -120,17 +124,36 @@ class Flow:
         return emulate(self.graph, images, self._project().plugins.hook)
 
     def build(self, output: str | Path = "build", *, overwrite: bool = False) -> Path:
-        """Write the packaged cores and metrics.json into `output` and return it."""
-        folder = Path(output)
+        """Write the packaged cores and metrics.json into `output`, relative to the flow's folder, and return it."""
+        folder = self.folder / output
         self._project().build(folder, overwrite=overwrite)
         return folder
 
-    def run(self, target: str, output: str | Path = "build", work_root: str | Path | None = None) -> int:
-        """Build, run a target such as `sim`, and return its exit status."""
-        from hsflow.eda import run_target
+    def run(
+        self,
+        target: str,
+        output: str | Path = "build",
+        work_root: str | Path | None = None,
+        *,
+        arguments: Sequence[str] = (),
+    ) -> Mapping[str, Metric]:
+        """Build, run a target such as `sim`, and return what it measured (nothing, if it measures nothing).
 
-        place = Path(work_root) if work_root is not None else Path("work") / target
-        return run_target(target, self.build(output), place, reporter=self.reporter)
+        Args:
+            target: as `hsflow run` takes it.
+            output: where the cores are built, relative to the flow's folder.
+            work_root: where the target is built and run, relative to the flow's folder; by default work/TARGET.
+            arguments: words for the target, such as `--images=20`.
+
+        Raises:
+            ConfigurationError: if the target is unknown.
+            ToolError: if it fails.
+        """
+        project = self._project()
+        project.check_target(target)
+        project.build(self.folder / output)
+        place = self.folder / (Path("work") / target if work_root is None else work_root)
+        return project.run_target(target, self.folder / output, place, arguments=arguments)
 
     def _project(self) -> Project:
         tables = dict(self.tables)
@@ -154,6 +177,7 @@ def load(
     folder: str | Path = ".",
     reporter: Reporter | None = None,
     use: str | None = None,
+    plugins: Mapping[str, object] | None = None,
     **options: Any,
 ) -> Flow:
     """Start a flow from a trained network.
@@ -168,13 +192,14 @@ def load(
         folder: where relative paths start and the store lies.
         reporter: who is told what happens; by default nobody.
         use: the loader; None is the default.
+        plugins: modules or objects with hook implementations, by name, beside the installed ones.
         **options: the loader's options. With a module: `mean` and `std` of its preprocessing.
 
     Raises:
         ConfigurationError: if `model` is none of these.
     """
     settings = {"name": name, "data": data, "seed": seed, "clock_mhz": clock_mhz}
-    flow = Flow({FLOW_TABLE: settings}, Path(folder), reporter=reporter or Reporter())
+    flow = Flow({FLOW_TABLE: settings}, Path(folder), plugins=plugins or {}, reporter=reporter or Reporter())
     match model:
         case Network():
             return replace(flow, network_given=model)
@@ -185,10 +210,10 @@ def load(
     if not (hasattr(model, "state_dict") and hasattr(model, "named_modules")):
         expected = "a torch module, a Network, an architecture's name or a checkpoint's path"
         raise ConfigurationError("no model", where="hsflow.load", got=type(model).__name__, expected=expected)
-    return replace(flow, network_given=_lowered(model, settings, Path(folder), options))
+    return replace(flow, network_given=_lowered(model, settings, flow, options))
 
 
-def _lowered(module: Any, settings: dict[str, Any], folder: Path, options: dict[str, Any]) -> Network:
+def _lowered(module: Any, settings: dict[str, Any], flow: Flow, options: dict[str, Any]) -> Network:
     from hsflow.data import load_dataset
     from hsflow.ir.tensor import Shape
 
@@ -196,8 +221,8 @@ def _lowered(module: Any, settings: dict[str, Any], folder: Path, options: dict[
         raise ConfigurationError(
             "an unknown option for a module", where="hsflow.load", got=unknown, expected=_LOAD_MODULE_OPTIONS
         )
-    dataset = load_dataset(settings["data"], folder)
-    network: Network | None = load_plugins({}).hook.hsflow_import_model(
+    dataset = load_dataset(settings["data"], flow.folder)
+    network: Network | None = load_plugins(flow.plugins).hook.hsflow_import_model(
         model=module, input_shape=Shape(*map(int, dataset.test_images.shape[1:])), name=settings["name"],
         mean=tuple(options.get("mean", (0.0,))), std=tuple(options.get("std", (1.0,))),
     )  # fmt: skip

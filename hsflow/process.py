@@ -15,6 +15,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
@@ -27,6 +28,9 @@ _TAIL_BYTES = 64 * 1024
 _GRACE_SECONDS = 2.0
 _LONGEST_POLL_SECONDS = 0.05
 _RSS_UNITS_PER_MB = 1024.0
+_STANDARD_ERROR = 2
+_OUTPUT: ContextVar[int | None] = ContextVar("_OUTPUT", default=None)
+"""The descriptor that programs without a log write to; None is the standard output of this process."""
 
 
 @dataclass(frozen=True)
@@ -96,6 +100,31 @@ def output_of(argv: Sequence[str | Path], *, timeout: float = 60.0, cwd: Path | 
         return log.read_text(encoding="utf-8", errors="replace")
 
 
+@contextlib.contextmanager
+def output_as_messages() -> Iterator[None]:
+    """Let what programs without a log write to stdout in this block go to stderr: stdout is the result's."""
+    with _output_to(_STANDARD_ERROR):
+        yield
+
+
+@contextlib.contextmanager
+def output_into(log: Path) -> Iterator[None]:
+    """Let stdout and stderr of programs without a log go to `log`, newly written, in this block."""
+    with _open_log(log) as output:
+        if output is not None:
+            with _output_to(output.fileno()):
+                yield
+
+
+@contextlib.contextmanager
+def _output_to(descriptor: int) -> Iterator[None]:
+    token = _OUTPUT.set(descriptor)
+    try:
+        yield
+    finally:
+        _OUTPUT.reset(token)
+
+
 def tail(log: Path, lines: int = TAIL_LINES) -> str:
     """Return the last lines of a log, without the control characters that could drive a terminal."""
     try:
@@ -156,8 +185,8 @@ def _start(
             cwd=cwd,
             env={**os.environ, **env} if env else None,
             stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=subprocess.STDOUT if output else None,
+            stdout=_OUTPUT.get() if output is None else output,
+            stderr=None if output is None and _OUTPUT.get() is None else subprocess.STDOUT,
             start_new_session=own_group,
         )
     except (OSError, ValueError) as error:

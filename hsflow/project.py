@@ -3,20 +3,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
-from hsflow import metrics
-from hsflow.config import FILE_NAME, Configuration, read_configuration
+from hsflow import metrics, results
+from hsflow.config import FILE_NAME, Configuration, nearest, read_configuration
 from hsflow.data import Dataset, load_dataset
 from hsflow.design import Design, DesignFile, FileRole
 from hsflow.durable import replace_file
+from hsflow.errors import ConfigurationError, ToolError
 from hsflow.flow import FlowResult, Selection, run_flow
-from hsflow.output import write_output
+from hsflow.output import check_complete, write_output
 from hsflow.plugins import PluginManager, load_plugins
+from hsflow.process import output_into, tail
 from hsflow.progress import Reporter
-from hsflow.results import RECORD
 from hsflow.stage import StageKind
 from hsflow.store import Store, store_root
 
@@ -55,6 +57,16 @@ class Project:
         """Return the flow's images."""
         return load_dataset(self.configuration.settings.data, self.configuration.folder)
 
+    def check_target(self, name: str) -> None:
+        """Check that a plugin offers a target of that name.
+
+        Raises:
+            ConfigurationError: names the known ones, and the nearest.
+        """
+        known = self.plugins.targets()
+        if name not in known:
+            raise ConfigurationError("an unknown target", got=name, hint=nearest(name, known))
+
     def run(self, selection: Selection = EVERYTHING) -> FlowResult:
         """Run the selected stages."""
         return run_flow(
@@ -75,8 +87,60 @@ class Project:
             return result, []
         changed = write_output(output, _packaged(result), overwrite=overwrite)
         # Wall times differ from run to run, so they lie beside the files that must not.
-        replace_file(output / RECORD, metrics.to_json(result.metrics).encode())
+        replace_file(output / results.RECORD, metrics.to_json(result.metrics).encode())
         return result, changed
+
+    def run_target(
+        self,
+        name: str,
+        output: Path,
+        work_root: Path,
+        *,
+        arguments: Sequence[str] = (),
+        log: Path | None = None,
+    ) -> metrics.Metrics:
+        """Run a target of the cores that were built into `output`, in `work_root`.
+
+        Args:
+            name: a target that a plugin offers.
+            output: a finished build.
+            work_root: where the target is built and run.
+            arguments: words for the target, such as a testbench's plusargs: `--images=20`.
+            log: where the target's programs write; None is this process's output.
+
+        Returns:
+            What the run measured: the metrics.json that it left in `work_root`; empty if it left none.
+
+        Raises:
+            ConfigurationError: if the target is unknown.
+            HsflowError: if there is no finished build.
+            ToolError: if the target fails.
+        """
+        from hsflow.eda import run_target
+
+        self.check_target(name)
+        check_complete(output)
+        path = work_root / results.METRICS
+        before = _identity(path)
+        with nullcontext() if log is None else output_into(log):
+            status = run_target(name, output, work_root, arguments=arguments, reporter=self.reporter)
+        if status:
+            raise ToolError(
+                f"the target '{name}' failed",
+                where=str(work_root),
+                got=f"exit status {status}",
+                hint="see its log above" if log is None else f"see {log}, which ends with:\n{tail(log)}",
+            )
+        return metrics.from_json(path.read_bytes()) if _identity(path) not in (None, before) else {}
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    """Return what differs when a file is written anew; None if it is not there."""
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return status.st_ino, status.st_mtime_ns
 
 
 def _packaged(result: FlowResult) -> Iterable[DesignFile]:

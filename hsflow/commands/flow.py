@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -20,7 +21,10 @@ from hsflow.commands.session import (
     To,
     session_of,
 )
-from hsflow.errors import ToolError
+from hsflow.process import output_as_messages
+
+TARGET_LOG = "run.log"
+"""What a target's programs say at -q, in its work root."""
 
 
 def new(
@@ -63,6 +67,12 @@ def build(
 def run(
     context: typer.Context,
     target: Annotated[str, typer.Argument(help="A target of the packaged core, such as `sim`.")],
+    arguments: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[-- EXTRA...]", help="Words for the target: `-- --images 20 --gap_percent 30`."
+        ),
+    ] = None,
     config: Config = DEFAULT_CONFIG,
     output: Output = DEFAULT_OUTPUT,
     work_root: Annotated[
@@ -71,27 +81,17 @@ def run(
     overwrite: Overwrite = False,
 ) -> None:
     """Build what has changed, then run a target: a simulation, or another flow of FuseSoC."""
-    from hsflow.output import check_complete
-
     session = session_of(context)
-    _, _ = session.project(config).build(output, overwrite=overwrite)
-    check_complete(output)
+    project = session.project(config)
+    project.check_target(target)
+    project.build(output, overwrite=overwrite)
     place = work_root or Path("work") / target
-    status = _run_target(target, output, place, session.reporter)
-    if status:
-        raise ToolError(
-            f"the target '{target}' failed",
-            where=str(place),
-            got=f"exit status {status}",
-            hint="see its log above",
-        )
-    session.show({"target": target, "work_root": str(place), "status": status}, lambda: None)
-
-
-def _run_target(target: str, output: Path, work_root: Path, reporter: Any) -> int:
-    from hsflow.eda import run_target
-
-    return run_target(target, output, work_root, reporter=reporter)
+    log = place / TARGET_LOG if session.verbosity < 0 else None
+    with output_as_messages() if session.as_json else nullcontext():
+        found = project.run_target(target, output, place, arguments=arguments or (), log=log)
+    figures = {name: metric.model_dump() for name, metric in found.items()}
+    summary = {"target": target, "work_root": str(place), "status": 0, "metrics": figures}
+    session.show(summary, lambda: None)
 
 
 def _summary(result: Any, output: Path | None) -> dict[str, Any]:

@@ -16,13 +16,22 @@ import numpy as np
 import pytest
 from toy_flow import CHOICES, SHAPE, ToyPlugin, toy_graph, toy_plugins, toy_toml
 
-from hsflow import cli, config, starter
+from hsflow import cli, config, hookimpl, process, starter
 from hsflow.errors import EXIT_BUG, EXIT_FAILURE, EXIT_INTERRUPTED, EXIT_OK, EXIT_USAGE
 from hsflow.ir.interp import interpret
 from hsflow.plugins import load_plugins
 from hsflow.stage import StageKind
+from hsflow.targets import Target
 
 PATCHED = ("hsflow.plugins.load_plugins", "hsflow.project.load_plugins", "hsflow.api.load_plugins")
+
+
+class ToyTargets:
+    """Offer the names of two targets."""
+
+    @hookimpl
+    def hsflow_targets(self) -> list[Target]:
+        return [Target(name, name, "hsflow") for name in ("sim", "lint")]
 
 
 @pytest.fixture
@@ -31,7 +40,10 @@ def plugin(monkeypatch: pytest.MonkeyPatch) -> ToyPlugin:
     plugin = ToyPlugin()
     for name in PATCHED:
         monkeypatch.setattr(
-            name, lambda extra=None: load_plugins({"toy": plugin, **(extra or {})}, installed=False)
+            name,
+            lambda extra=None: load_plugins(
+                {"toy": plugin, "targets": ToyTargets(), **(extra or {})}, installed=False
+            ),
         )
     monkeypatch.setattr(config, "DEFAULTS", CHOICES)
     monkeypatch.setattr(starter, "DEFAULTS", CHOICES)
@@ -299,21 +311,79 @@ def test_emulate_refuses_images_of_another_shape(project: Path, run: Run) -> Non
     assert status == EXIT_FAILURE and "do not fit" in err
 
 
-def test_run_builds_first_and_passes_the_status_on(
-    project: Path, run: Run, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    calls = []
+@pytest.fixture
+def targets(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, ...]]:
+    """Let targets be a program that speaks and measures; `lint` fails. Return the list of calls."""
+    calls: list[tuple[Any, ...]] = []
 
-    def run_target(name: str, cores_root: Path, work_root: Path, *, reporter: Any = None) -> int:
+    def run_target(
+        name: str, cores_root: Path, work_root: Path, *, arguments: Any = (), reporter: Any = None
+    ) -> int:
         assert (cores_root / "toy.core").is_file()
-        calls.append((name, work_root))
+        work_root.mkdir(parents=True, exist_ok=True)
+        calls.append((name, work_root, tuple(arguments)))
+        process.run(["sh", "-c", "echo said; echo told >&2"])
+        if name == "sim":
+            figure = {"simulate.images": {"value": 20, "unit": "", "better": ""}}
+            (work_root / "metrics.json").write_text(json.dumps(figure))
         return 0 if name == "sim" else 5
 
     monkeypatch.setitem(sys.modules, "hsflow.eda", types.SimpleNamespace(run_target=run_target))
+    return calls
+
+
+def test_run_builds_first_and_passes_the_status_on(
+    project: Path, run: Run, targets: list[tuple[Any, ...]]
+) -> None:
     assert run("run", "sim")[0] == EXIT_OK
     status, _, err = run("run", "lint", "--work-root", "elsewhere")
     assert status == EXIT_FAILURE and "exit status 5" in err
-    assert calls == [("sim", Path("work/sim")), ("lint", Path("elsewhere"))]
+    assert targets == [("sim", Path("work/sim"), ()), ("lint", Path("elsewhere"), ())]
+
+
+def test_run_passes_extra_words_to_the_target(
+    project: Path, run: Run, targets: list[tuple[Any, ...]]
+) -> None:
+    words = ("--images", "20", "--gap_percent=30", "-q", "--json")
+    assert run("run", "sim", "--output", "out", "--", *words)[0] == EXIT_OK
+    assert targets == [("sim", Path("work/sim"), words)]
+    assert run("run", "sim", "--images", "20")[0] == EXIT_USAGE
+
+
+def test_run_prints_one_json_object_whatever_the_target_says(
+    project: Path, run: Run, targets: list[tuple[Any, ...]]
+) -> None:
+    status, out, err = run("run", "sim", "--json")
+    data = json.loads(out)
+    assert status == EXIT_OK and data["metrics"]["simulate.images"]["value"] == 20
+    assert "said" in err and "told" in err
+    assert "said" in run("run", "sim")[1]
+
+
+def test_metrics_of_an_earlier_run_are_not_told(
+    project: Path, run: Run, targets: list[tuple[Any, ...]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert json.loads(run("run", "sim", "--json")[1])["metrics"]
+    silent = types.SimpleNamespace(run_target=lambda *_, **__: 0)
+    monkeypatch.setitem(sys.modules, "hsflow.eda", silent)
+    assert json.loads(run("run", "sim", "--json")[1])["metrics"] == {}
+
+
+def test_a_quiet_run_says_nothing_but_why_it_failed(
+    project: Path, run: Run, targets: list[tuple[Any, ...]]
+) -> None:
+    assert run("run", "sim", "-q") == (EXIT_OK, "", "")
+    assert (project / "work/sim/run.log").read_text() == "said\ntold\n"
+    status, out, err = run("run", "lint", "-q")
+    assert status == EXIT_FAILURE and not out and "run.log" in err and "told" in err
+
+
+def test_an_unknown_target_is_refused_before_anything_is_built(
+    project: Path, run: Run, plugin: ToyPlugin, targets: list[tuple[Any, ...]]
+) -> None:
+    status, _, err = run("run", "sin")
+    assert status == EXIT_USAGE and "did you mean 'sim'" in err and "lint" in err
+    assert not targets and not plugin.runs and not (project / "work").exists()
 
 
 def test_plugins_lists_hooks_and_stages_with_their_distribution(project: Path, run: Run) -> None:

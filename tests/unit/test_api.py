@@ -14,19 +14,22 @@ from toy_flow import CHOICES, SHAPE, ToyPlugin, toy_graph, toy_network
 
 import hsflow
 from hsflow import api, config
-from hsflow.errors import ConfigurationError
+from hsflow.errors import ConfigurationError, ToolError
 from hsflow.hookspecs import hookimpl
 from hsflow.ir.interp import interpret
 from hsflow.ir.network import Network
 from hsflow.plugins import load_plugins
 from hsflow.stage import StageKind
+from hsflow.targets import Target
 
 
 @pytest.fixture
 def plugin(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> ToyPlugin:
     plugin = ToyPlugin()
     monkeypatch.setattr(
-        api, "load_plugins", lambda extra: load_plugins({"toy": plugin, **extra}, installed=False)
+        api,
+        "load_plugins",
+        lambda extra: load_plugins({"toy": plugin, "targets": _Targets(), **extra}, installed=False),
     )
     monkeypatch.setattr(config, "DEFAULTS", CHOICES)
     monkeypatch.chdir(tmp_path)
@@ -55,14 +58,68 @@ def test_it_emulates_builds_and_runs(
     images = np.arange(12, dtype=np.uint8).reshape(3, 1, SHAPE.height, SHAPE.width)
     assert np.array_equal(_start().emulate(images), interpret(toy_graph("toy", 8), images))
     assert (_start().build("out") / "toy.core").is_file()
-    seen = []
-    monkeypatch.setitem(
-        sys.modules,
-        "hsflow.eda",
-        types.SimpleNamespace(run_target=lambda *words, reporter: seen.append(words) or 0),
-    )
-    assert _start().run("sim", "out") == 0
-    assert seen == [("sim", Path("out"), Path("work/sim"))]
+    seen = _run_targets(monkeypatch, 0)
+    assert _start().run("sim", "out", arguments=["--images=2"])["simulate.images"].value == 2
+    assert seen == [("sim", Path("out"), Path("work/sim"), ["--images=2"])]
+
+
+class _Targets:
+    @hookimpl
+    def hsflow_targets(self) -> list[Target]:
+        return [Target("sim", "a simulation", "hsflow")]
+
+
+def _run_targets(monkeypatch: pytest.MonkeyPatch, status: int) -> list[tuple[Any, ...]]:
+    """Let every target measure one figure and end with `status`; return the list of calls."""
+    seen: list[tuple[Any, ...]] = []
+
+    def run_target(name: str, output: Path, work_root: Path, *, arguments: Any, reporter: Any) -> int:
+        seen.append((name, output, work_root, arguments))
+        work_root.mkdir(parents=True)
+        (work_root / "metrics.json").write_text('{"simulate.images": {"value": 2}}')
+        return status
+
+    monkeypatch.setitem(sys.modules, "hsflow.eda", types.SimpleNamespace(run_target=run_target))
+    return seen
+
+
+def test_a_target_that_fails_or_is_unknown_is_an_error(
+    plugin: ToyPlugin, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = _run_targets(monkeypatch, 3)
+    with pytest.raises(ToolError, match="exit status 3"):
+        _start().run("sim")
+    with pytest.raises(ConfigurationError, match="did you mean 'sim'"):
+        _start().run("sin")
+    assert len(seen) == 1
+
+
+def test_relative_paths_start_at_the_flows_folder(
+    plugin: ToyPlugin, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    folder = tmp_path / "project"
+    folder.mkdir()
+    seen = _run_targets(monkeypatch, 0)
+    flow = hsflow.load("unused", name="toy", folder=folder).stage(StageKind.LOAD)
+    assert flow.build() == folder / "build" and (folder / "build" / "toy.core").is_file()
+    flow.run("sim", "out")
+    flow.run("sim", tmp_path / "far", "near")
+    assert [words[1:3] for words in seen] == [
+        (folder / "out", folder / "work" / "sim"), (tmp_path / "far", folder / "near"),
+    ]  # fmt: skip
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["far", "project"]
+
+
+def test_a_module_is_lowered_by_a_plugin_that_is_handed_over(plugin: ToyPlugin) -> None:
+    class Module:
+        state_dict = named_modules = None
+
+    class Importer:
+        @hookimpl
+        def hsflow_import_model(self, model: Any, name: str) -> Network | None:
+            return toy_network(name, 1.0) if isinstance(model, Module) else None
+
+    assert hsflow.load(Module(), name="m", plugins={"importer": Importer()}).network.name == "m"
 
 
 def test_a_network_can_be_handed_over_and_counts_by_content(plugin: ToyPlugin) -> None:
