@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,13 +10,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from hsflow.data import check_images, check_labels, read_npy, read_npz
 from hsflow.errors import ConfigurationError
 from hsflow.fixedpoint import IntArray
 from hsflow.ir.graph import Graph
 from hsflow.ir.interp import interpret
 
-_IMAGES = ("images", "test_images")
-_LABELS = ("labels", "test_labels")
+_PAIRS = (("images", "labels"), ("test_images", "test_labels"))
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,31 +34,33 @@ class LabelledImages:
 def read_images(path: Path) -> LabelledImages:
     """Read images from an .npy file, or images and labels from an .npz file.
 
-    An .npz file holds `images` and optionally `labels`, or `test_images` and `test_labels`.
+    An .npz file holds `images` and optionally `labels`, or `test_images` and optionally `test_labels`.
 
     Raises:
-        ConfigurationError: if the file cannot be read or lacks the images.
+        ConfigurationError: if the file cannot be read, has no images, or labels that do not fit them.
     """
-    try:
-        loaded = np.load(path, allow_pickle=False)
-        if isinstance(loaded, np.ndarray):
-            return LabelledImages(loaded, None)
-        with loaded:
-            arrays = {name: loaded[name] for name in (*_IMAGES, *_LABELS) if name in loaded.files}
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
-        raise ConfigurationError(
-            "the images cannot be read", where=str(path), got=error, expected=".npy or .npz"
-        ) from error
-    images = next((arrays[name] for name in _IMAGES if name in arrays), None)
-    labels = next((arrays[name] for name in _LABELS if name in arrays), None)
-    if images is None or (labels is not None and labels.shape != images.shape[:1]):
-        raise ConfigurationError(
-            "the file lacks images, or their labels do not fit",
-            where=str(path),
-            got=sorted(arrays),
-            expected="images, labels",
-        )
-    return LabelledImages(images, None if labels is None else labels.astype(np.int64))
+    if path.suffix == ".npy":
+        images = read_npy(path)
+        check_images(images, str(path))
+        return LabelledImages(images, None)
+    arrays = read_npz(path, [name for pair in _PAIRS for name in pair])
+    for images_name, labels_name in _PAIRS:
+        if images_name in arrays:
+            return _labelled(path, arrays[images_name], arrays.get(labels_name))
+    raise ConfigurationError(
+        "the file lacks images",
+        where=str(path),
+        got=", ".join(arrays) or "none of these",
+        expected=" or ".join(" and ".join(pair) for pair in _PAIRS),
+    )
+
+
+def _labelled(path: Path, images: NDArray[Any], labels: NDArray[Any] | None) -> LabelledImages:
+    check_images(images, str(path))
+    if labels is None:
+        return LabelledImages(images, None)
+    check_labels(labels, len(images), str(path))
+    return LabelledImages(images, labels.astype(np.int64))
 
 
 def emulate(graph: Graph, images: NDArray[Any], hooks: Any) -> IntArray:
