@@ -23,7 +23,7 @@ from hsflow.design import Design, DesignFile
 from hsflow.durable import replace_file
 from hsflow.errors import ConfigurationError, HsflowError, MismatchError, ModelError, PluginError
 from hsflow.ir.graph import Dense, Graph
-from hsflow.progress import Reporter
+from hsflow.progress import Reporter, waiting
 from hsflow.results import (
     EXPECTED,
     EXPECTED_SWITCHED,
@@ -175,7 +175,9 @@ def simulate(
     def prepare() -> None:
         plan = read_plan(work_root)
         check_same_design(plan, design, work_root)
-        _write_data(folder, _simulation_files(retrained, design, plan, hooks, switch_after))
+        with waiting("computing the expected results"):
+            texts = _simulation_files(retrained, design, plan, hooks, switch_after)
+        _write_data(folder, texts)
 
     # The stages' figures are those of the task that the hardware was built for.
     run = replace(simulation, data_folder=folder, conditions=conditions, records=())

@@ -3,14 +3,16 @@
 
 from __future__ import annotations
 
-import time
+import threading
 from collections.abc import Iterable, Iterator, Sized
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, TypeVar
 
 from hsflow.stage import StageEvent
 
 if TYPE_CHECKING:
     from rich.console import Console
+    from rich.progress import TextColumn
 
 T = TypeVar("T")
 
@@ -33,6 +35,9 @@ class Reporter:
     def info(self, message: str) -> None:
         """Tell what a user wants to know."""
 
+    def done(self, message: str) -> None:
+        """Tell that something a user asked for is done."""
+
     def warn(self, message: str) -> None:
         """Tell what a user should know even at -q."""
 
@@ -51,7 +56,7 @@ class ConsoleReporter(Reporter):
     def __init__(self, console: Console, verbosity: int = 0) -> None:
         self.console = console
         self.verbosity = verbosity
-        self._showing = False
+        self._tracking = False
 
     def stage_started(self, event: StageEvent) -> None:
         """Print the stage's name at -v."""
@@ -60,42 +65,107 @@ class ConsoleReporter(Reporter):
     def stage_finished(self, event: StageEvent) -> None:
         """Print the stage's name and how long it took."""
         took = "from the store" if event.cached else f"{event.wall_seconds:.1f} s"
-        self.info(f"[green]✓[/] {event.kind:<9} {event.name:<12} [dim]{took}[/]")
+        self._done(f"{event.kind:<9} {event.name:<12} ", took)
 
     def log(self, message: str) -> None:
         """Print a detail at -v."""
         if self.verbosity > 0:
-            self.console.print(message, style="dim", markup=False, highlight=False, soft_wrap=True)
+            self._print((message, "dim"))
 
     def info(self, message: str) -> None:
-        """Print a line of rich markup, except at -q."""
+        """Print a line, except at -q."""
         if self.verbosity >= 0:
-            self.console.print(message, highlight=False, soft_wrap=True)
+            self._print(message)
+
+    def done(self, message: str) -> None:
+        """Print a line behind a tick, except at -q."""
+        self._done(message)
 
     def warn(self, message: str) -> None:
         """Print a warning."""
-        self.console.print("warning:", style="yellow", end=" ", highlight=False)
-        self.console.print(message, markup=False, highlight=False, soft_wrap=True)
+        self._print(("warning:", "yellow"), f" {message}")
+
+    def _done(self, message: str, detail: str = "") -> None:
+        if self.verbosity >= 0:
+            self._print(("✓", "green"), f" {message}", (detail, "dim"))
+
+    def _print(self, *parts: str | tuple[str, str]) -> None:
+        """Print texts, some with a style; nothing in them is markup or an emoji code, since paths may look so."""
+        from rich.text import Text
+
+        self.console.print(Text.assemble(*parts), soft_wrap=True)
 
     def track(self, items: Iterable[T], description: str, total: int | None = None) -> Iterable[T]:
         """Iterate over `items`; after two seconds, show a bar."""
         length = len(items) if total is None and isinstance(items, Sized) else total
-        return items if self.verbosity < 0 else self._track(items, description, length)
+        if self.verbosity < 0 or not self.console.is_terminal:
+            return items
+        return self._track(items, description, length)
 
     def _track(self, items: Iterable[T], description: str, total: int | None) -> Iterator[T]:
-        from rich.progress import Progress
-
-        progress = Progress(console=self.console, transient=True, disable=not self.console.is_terminal)
-        task = progress.add_task(description, total=total)
-        started, shown = time.monotonic(), False
+        if self._tracking:
+            yield from items  # a loop inside another one gets no bar of its own
+            return
+        self._tracking = True
+        bar = _LateBar(self.console, description, total)
         try:
             for item in items:
-                if not (shown or self._showing) and time.monotonic() - started > PATIENCE_SECONDS:
-                    progress.start()
-                    shown = self._showing = True  # a loop inside this one gets no bar of its own
                 yield item
-                progress.advance(task)
+                bar.advance()
         finally:
-            if shown:
-                progress.stop()
-                self._showing = False
+            bar.end()
+            self._tracking = False
+
+
+class _LateBar:
+    """Be a progress bar that a timer shows: a loop's first item may be the one that takes long."""
+
+    def __init__(self, console: Console, description: str, total: int | None) -> None:
+        from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+
+        columns = (_description(TextColumn), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
+        self._progress = Progress(*columns, console=console, transient=True)
+        self._task = self._progress.add_task(description, total=total)
+        self._lock = threading.Lock()
+        self._ended = False
+        self._timer = threading.Timer(PATIENCE_SECONDS, self._show)
+        self._timer.daemon = True
+        self._timer.start()
+
+    def advance(self) -> None:
+        """Count an item."""
+        self._progress.advance(self._task)
+
+    def end(self) -> None:
+        """Remove the bar, or let it never be shown."""
+        self._timer.cancel()
+        with self._lock:
+            self._ended = True
+            if self._progress.live.is_started:
+                self._progress.stop()
+
+    def _show(self) -> None:
+        with self._lock:
+            if not self._ended:
+                self._progress.start()
+
+
+def _description(column: type[TextColumn]) -> TextColumn:
+    """Return the column of a task's description, which is no markup."""
+    return column("{task.description}", markup=False)
+
+
+@contextmanager
+def waiting(description: str) -> Iterator[None]:
+    """Show on a terminal (standard error) that the block is still at work, and for how long."""
+    from rich.console import Console
+    from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        yield
+        return
+    columns = (SpinnerColumn(), _description(TextColumn), TimeElapsedColumn())
+    with Progress(*columns, console=console, transient=True) as progress:
+        progress.add_task(description, total=None)
+        yield

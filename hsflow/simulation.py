@@ -28,6 +28,7 @@ from hsflow.durable import replace_file
 from hsflow.errors import ConfigurationError, HsflowError, ToolError
 from hsflow.launch import LOG_VARIABLE, resolve
 from hsflow.process import run
+from hsflow.progress import waiting
 
 LOCK = ".hsflow.lock"
 BUILD_STAMP = "build.json"
@@ -232,12 +233,13 @@ class Simulation:
         environment = {LOG_VARIABLE: str((self.work_root / LAUNCH_LOG).resolve())}
         program, arguments = command
         try:
-            run(
-                [program, *arguments],
-                cwd=self.work_root,
-                env=environment,
-                log=self.work_root / BUILD_LOG,
-            )
+            with waiting(f"{self.tool}: compiling"):
+                run(
+                    [program, *arguments],
+                    cwd=self.work_root,
+                    env=environment,
+                    log=self.work_root / BUILD_LOG,
+                )
         except ToolError as error:
             return error
         return None
@@ -261,12 +263,13 @@ class Simulation:
         words += [f"+{name}={file}" for name, file in _FILE_PLUSARGS if (self.data / file).is_file()]
         program = (self.work_root / SIMULATORS[self.tool].program(self.name, self.toplevel)).resolve()
         started = time.monotonic()
-        run(
-            [*SIMULATORS[self.tool].command(program), *words, *self.plusargs],
-            cwd=self.data,
-            timeout=self.timeout,
-            log=self.data / SIMULATION_LOG,
-        )
+        with waiting(f"{self.tool}: simulating {images} images"):
+            run(
+                [*SIMULATORS[self.tool].command(program), *words, *self.plusargs],
+                cwd=self.data,
+                timeout=self.timeout,
+                log=self.data / SIMULATION_LOG,
+            )
         seconds = time.monotonic() - started
         _say(f"{self.tool}: done in {seconds:.1f} s")
         return seconds

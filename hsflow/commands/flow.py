@@ -60,7 +60,7 @@ def build(
     result, changed = session.project(config).build(output, selection, overwrite=overwrite)
     packaged = selection.last in result.artifacts and selection.last == "package"
     if packaged:
-        session.reporter.info(f"[green]✓[/] {output}: {len(changed)} files changed")
+        session.reporter.done(f"{output}: {len(changed)} files changed")
     session.show(_summary(result, output if packaged else None), lambda: metrics.render(result.metrics))
 
 

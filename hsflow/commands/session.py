@@ -61,7 +61,9 @@ class Session:
         if self.as_json:
             print(json.dumps(data, sort_keys=True, indent=2, allow_nan=False, default=str))
         elif self.verbosity >= 0 and (renderable := render()) is not None:
-            self.console.print(renderable, soft_wrap=isinstance(renderable, str))
+            is_text = isinstance(renderable, str)
+            # A path may look like markup or an emoji code.
+            self.console.print(renderable, soft_wrap=is_text, markup=not is_text, emoji=not is_text)
 
 
 def _console(*, stderr: bool) -> Console:

@@ -165,6 +165,14 @@ def test_the_same_input_gives_the_same_bytes_anywhere(project: Path, run: Run, t
             assert (project / "two" / path.relative_to(project / "one")).read_bytes() == path.read_bytes()
 
 
+def test_a_path_that_looks_like_markup_is_shown_as_it_is(project: Path, run: Run) -> None:
+    folder = "out[red]:smile:[x]"
+    status, _, err = run("build", "-o", folder)
+    assert status == EXIT_OK and f"✓ {folder}: " in err
+    np.save(project / "images.npy", _images(2))
+    assert folder in run("emulate", "images.npy", "--logits", f"{folder}/logits.npy")[1]
+
+
 def test_build_selects_stages(project: Path, run: Run, plugin: ToyPlugin) -> None:
     assert run("build", "--to", "quantize")[0] == EXIT_OK
     assert set(plugin.runs) == {StageKind.LOAD, StageKind.PRUNE, StageKind.QUANTIZE}
