@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""FuseSoC's generator: `python -m hsflow.generate INPUT.yml` turns a flow.toml into a core in the working folder.
+"""FuseSoC's generator: `python -P -m hsflow.generate INPUT.yml` turns a flow.toml into a core in the working folder.
 
 FuseSoC keeps no lock on that folder, and two runs may share it. What is published is therefore never half there and
 never changed: the files of a design lie in a folder named by their digest, and one core file, replaced in one step
@@ -99,7 +99,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Serve one request of FuseSoC."""
     words = list(sys.argv[1:] if argv is None else argv)
     if len(words) != 1:
-        print("usage: python -m hsflow.generate INPUT.yml", file=sys.stderr)
+        print("usage: python -P -m hsflow.generate INPUT.yml", file=sys.stderr)
         return EXIT_USAGE
     try:
         with terminate_as_interrupt():
@@ -138,7 +138,9 @@ def _parsed(path: Path) -> object:
 
 def _build(config: Path, output: Path) -> None:
     """Run the flow as the command line does, in a process of its own, so that its progress is seen as it comes."""
-    words = [sys.executable, "-m", "hsflow.cli", "build", "--config", str(config), "--output", str(output)]
+    # -P: the working folder is FuseSoC's cache, whose content is no code of ours.
+    program = [sys.executable, "-P", "-m", "hsflow.cli"]
+    words = [*program, "build", "--config", str(config), "--output", str(output)]
     completed = run(words, check=False, own_group=False)
     if completed.returncode != 0:
         raise ToolError("the flow failed", where=str(config), hint="its message is above")

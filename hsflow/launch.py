@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Launch a tool by its name: `python -m hsflow.launch TOOL ARGS...`.
+"""Launch a tool by its name: `python -P -m hsflow.launch TOOL ARGS...`.
 
 Edalize puts this before each command of its Makefiles. A tool is the native one on PATH, else the one of a Python
 wheel in this environment; a program that hsflow does not know (make, env, ./Vtop) runs as it is. When
@@ -76,7 +76,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Launch the tool that the command line names."""
     words = list(sys.argv[1:] if argv is None else argv)
     if not words:
-        print("usage: python -m hsflow.launch TOOL ARGS...", file=sys.stderr)
+        print("usage: python -P -m hsflow.launch TOOL ARGS...", file=sys.stderr)
         return EXIT_USAGE
     try:
         with terminate_as_interrupt():

@@ -72,10 +72,10 @@ def python_of_script(path: str | None) -> str:
 
 
 def has_hsflow(python: str) -> bool:
-    """Tell whether a Python starts and has hsflow installed."""
+    """Tell whether a Python starts and has hsflow installed; what lies in the working folder (-P) does not count."""
     probe = "import importlib.util, sys; sys.exit(importlib.util.find_spec('hsflow.generate') is None)"
     try:
-        return subprocess.call([python, "-c", probe], stderr=subprocess.DEVNULL) == 0
+        return subprocess.call([python, "-P", "-c", probe], stderr=subprocess.DEVNULL) == 0
     except (OSError, ValueError):
         return False
 
@@ -85,7 +85,7 @@ def main() -> int:
     tried = []
     for python in candidates():
         if python not in tried and has_hsflow(python):
-            return subprocess.call([python, "-m", "hsflow.generate", *sys.argv[1:]])
+            return subprocess.call([python, "-P", "-m", "hsflow.generate", *sys.argv[1:]])
         tried.append(python)
     print(HELP.format(tried=", ".join(dict.fromkeys(tried))), file=sys.stderr)
     return 1

@@ -38,6 +38,8 @@ def finetune(
     ] = None,
 ) -> None:
     """Train only the programmable layer on a new task; the hardened layers stay as they were built."""
+    if switch_after and simulate is None:
+        raise typer.BadParameter("--switch-after needs --simulate: the switch is simulated")
     from hsflow import finetuning
     from hsflow.flow import Selection
     from hsflow.stage import StageKind

@@ -19,6 +19,7 @@ from hsflow.commands.session import (
     Output,
     Overwrite,
     To,
+    selection_of,
     session_of,
 )
 from hsflow.process import output_as_messages
@@ -53,10 +54,9 @@ def build(
 ) -> None:
     """Run the flow and write the packaged cores; stages whose result is in the store are not run again."""
     from hsflow import metrics
-    from hsflow.flow import Selection
 
     session = session_of(context)
-    selection = Selection.of_options(first=first, last=last, only=only, force=force or ())
+    selection = selection_of(first, last, only, force or ())
     result, changed = session.project(config).build(output, selection, overwrite=overwrite)
     packaged = selection.last in result.artifacts and selection.last == "package"
     if packaged:

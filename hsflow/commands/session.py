@@ -6,7 +6,7 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -20,6 +20,7 @@ from hsflow.stage import StageKind
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
 
+    from hsflow.flow import Selection
     from hsflow.project import Project
 
 DEFAULT_OUTPUT = Path("build")
@@ -85,6 +86,26 @@ def parse_stage(text: str | StageKind) -> StageKind:
     if text not in STAGES:
         raise typer.BadParameter(f"unknown stage '{text}'; {nearest(text, STAGES)}")
     return StageKind(text)
+
+
+def selection_of(
+    first: StageKind | None, last: StageKind | None, only: StageKind | None, force: Collection[StageKind]
+) -> Selection:
+    """Return what `--from`, `--to`, `--only` and `--force` select.
+
+    Raises:
+        typer.BadParameter: if they contradict each other, which is wrong usage.
+    """
+    from hsflow.flow import Selection
+
+    if only is not None and (first is not None or last is not None):
+        raise typer.BadParameter(f"--only {only} excludes --from and --to")
+    end = only or last or STAGES[-1]
+    for option, stages in (("--from", () if first is None else (first,)), ("--force", force)):
+        for stage in stages:
+            if STAGES.index(stage) > STAGES.index(end):
+                raise typer.BadParameter(f"{option} {stage}: the run ends before it, after {end}")
+    return Selection.of_options(first=first, last=last, only=only, force=force)
 
 
 def _stage_option(name: str, text: str) -> Any:

@@ -230,6 +230,12 @@ def test_quiet_says_nothing_and_verbose_more(project: Path, run: Run) -> None:
         (("emulate", "--limit", "0"), "--limit"),
         (("finetune",), "--task"),
         (("build", "--config", "none.toml"), "no such file"),
+        (("build", "--from", "package", "--to", "load"), "--from package: the run ends before it"),
+        (("build", "--force", "npu", "--to", "prune"), "--force npu: the run ends before it"),
+        (("build", "--from", "npu", "--only", "load"), "--only load excludes"),
+        (("build", "--only", "load", "--to", "load"), "--only load excludes"),
+        (("build", "--only", "load", "--force", "npu"), "after load"),
+        (("finetune", "--task", "odd-even", "--switch-after", "5"), "needs --simulate"),
     ],
 )
 def test_wrong_usage_is_exit_code_2(project: Path, run: Run, words: tuple[str, ...], message: str) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import shlex
 import shutil
 import subprocess
 import sys
@@ -138,6 +139,43 @@ def test_a_python_without_hsflow_is_told_from_one_with(tmp_path: Path) -> None:
     assert script.has_hsflow(sys.executable)
     assert not script.has_hsflow(str(tmp_path / "none"))
     assert not script.has_hsflow("/bin/false")
+
+
+@pytest.fixture
+def trap(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Make a working folder whose modules would be imported by a careless Python; return the file they'd leave."""
+    folder = tmp_path / "trap"
+    folder.mkdir()
+    code = f"open({str(tmp_path / 'caught')!r}, 'w')\n"
+    (folder / "hsflow").mkdir()
+    for name in ("hsflow/__init__.py", "hsflow/generate.py", "yaml.py", "typer.py", "filelock.py"):
+        (folder / name).write_text(code)
+    monkeypatch.chdir(folder)
+    return tmp_path / "caught"
+
+
+def test_the_trap_catches_a_careless_python(trap: Path) -> None:
+    subprocess.run([sys.executable, "-m", "hsflow.generate"], check=False)
+    assert trap.exists()
+
+
+def test_the_generator_imports_nothing_from_the_working_folder(trap: Path, tmp_path: Path) -> None:
+    script = [sys.executable, str(ROOT / "cores" / "hsflow" / "generator.py")]
+    environment = {**os.environ, "HSFLOW_PYTHON": sys.executable}
+    request = write_request(tmp_path, parameters={"config": "flow.toml"})
+    (tmp_path / "flow.toml").write_text("not TOML")
+    done = subprocess.run(
+        [*script, str(request)], env=environment, capture_output=True, text=True, check=False
+    )
+    assert "the flow failed" in done.stderr and "flow.toml" in done.stderr
+    assert not trap.exists()
+
+
+def test_make_launches_tools_that_import_nothing_from_the_work_root(trap: Path) -> None:
+    from edalize.build_runners.hsflow import launcher
+
+    subprocess.run([*shlex.split(launcher()), "true"], check=True)
+    assert not trap.exists()
 
 
 def test_publication_is_the_same_bytes_and_touches_nothing_twice(tmp_path: Path) -> None:

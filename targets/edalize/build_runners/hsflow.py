@@ -13,8 +13,11 @@ from edalize.build_runners.make import Make
 
 
 def launcher() -> str:
-    """Return the command that resolves tools in this environment, as make hands it to a shell."""
-    return f"{shlex.quote(sys.executable)} -m hsflow.launch"
+    """Return the command that resolves tools in this environment, as make hands it to a shell.
+
+    With `-P` Python imports nothing from the work root, in which make runs it.
+    """
+    return f"{shlex.quote(sys.executable)} -P -m hsflow.launch"
 
 
 class Hsflow(Make):  # type: ignore[misc]
