@@ -13,9 +13,9 @@ from torch import nn
 
 from hsflow.errors import HsflowError, ModelError
 from hsflow_torch.models import BUILT_IN
+from hsflow_torch.naming import is_factory, is_torchvision
 from hsflow_torch.training import seeded
 
-TORCHVISION = "torchvision"
 _TORCHVISION_CLASSES = 1000
 ALLOW_CODE = "HSFLOW_ALLOW_CODE"
 """The environment variable that lets `package.module:factory` import and call what a configuration names."""
@@ -34,9 +34,9 @@ def build(model: str, *, classes: int, seed: int, pretrained: bool = False) -> n
             the environment variable HSFLOW_ALLOW_CODE is not 1.
     """
     with seeded(seed):
-        if model.startswith(f"{TORCHVISION}:"):
+        if is_torchvision(model):
             return _from_torchvision(model.partition(":")[2], classes, pretrained)
-        if ":" in model:
+        if is_factory(model):
             return _from_factory(model)
         return _built_in(model, classes)
 
@@ -121,4 +121,4 @@ def _checked(module: Any, model: str) -> nn.Module:
 
 def default_classes(model: str, dataset_classes: int) -> int:
     """Return how many classes an architecture gets where nothing says so."""
-    return _TORCHVISION_CLASSES if model.startswith(f"{TORCHVISION}:") else dataset_classes
+    return _TORCHVISION_CLASSES if is_torchvision(model) else dataset_classes

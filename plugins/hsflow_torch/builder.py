@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import fx, nn
 
 from hsflow.ir.network import INPUT_NAME, Activation, Add, Conv, NetworkLayer, layer_shape
-from hsflow.ir.tensor import Shape
+from hsflow.ir.tensor import Shape, Window
 from hsflow_torch.fold import fold_scale, identity_conv, per_channel_conv
 
 BATCH = object()
@@ -75,6 +75,7 @@ class Builder:
 
     def append(self, node: fx.Node, layer: NetworkLayer) -> Value:
         """Add a layer; raises Unsupported where it does not fit its source."""
+        check_window(getattr(layer, "window", None))
         shape = layer_shape(layer, self.shapes[layer.sources[0]])
         if min(shape.height, shape.width) < 1:
             raise Unsupported(f"its window does not fit the input of {self.shapes[layer.sources[0]]}")
@@ -126,6 +127,17 @@ class Builder:
         for node, known in self.values.items():
             if isinstance(known, Value) and known.layer == value.layer:
                 yield from node.users
+
+
+def check_window(window: Window | None) -> None:
+    """Refuse by raising Unsupported what torch refuses only when it computes."""
+    if window is None:
+        return
+    pad = window.padding
+    if min(*window.kernel, *window.stride, *window.dilation) < 1:
+        raise Unsupported("its kernel, stride and dilation must be at least 1")
+    if min(pad.top, pad.bottom, pad.left, pad.right) < 0:
+        raise Unsupported("its padding must not be negative")
 
 
 def path_of(node: fx.Node) -> str:

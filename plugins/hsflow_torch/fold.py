@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from hsflow.errors import ModelError
 from hsflow.ir.network import INPUT_NAME, PIXEL_FRACTION, Add, Conv, NetworkLayer
 from hsflow.ir.tensor import Constant, Window
 
@@ -64,6 +66,29 @@ def fold_preprocessing(
         )
     first = per_channel_conv(_free_name(layers), INPUT_NAME, scale, -means / stds)
     return (first, *(_reading(layer, first.name) for layer in layers))
+
+
+def check_preprocessing(channels: int, mean: Sequence[float], std: Sequence[float]) -> None:
+    """Refuse preprocessing that does not fit an image of so many channels.
+
+    Raises:
+        ModelError: if there is neither one value nor one a channel, a value is not finite, or a `std` is not positive.
+    """
+    for label, values in (("mean", mean), ("std", std)):
+        if len(values) not in {1, channels}:
+            raise ModelError(
+                f"{label} does not fit the images",
+                where=label,
+                got=f"{len(values)} values",
+                expected=f"1 or {channels}",
+            )
+        if not all(math.isfinite(value) and (value > 0 or label == "mean") for value in values):
+            raise ModelError(
+                f"{label} is out of range",
+                where=label,
+                got=", ".join(map(str, values)),
+                expected="finite numbers" if label == "mean" else "finite numbers above 0",
+            )
 
 
 def _spread(values: Sequence[float], channels: int) -> FloatArray:

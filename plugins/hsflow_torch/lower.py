@@ -12,7 +12,7 @@ from hsflow.errors import ModelError
 from hsflow.ir.network import INPUT_NAME, Network
 from hsflow.ir.tensor import Shape
 from hsflow_torch.builder import Builder, Poison, Unsupported, Value, is_in_place, path_of
-from hsflow_torch.fold import fold_preprocessing
+from hsflow_torch.fold import check_preprocessing, fold_preprocessing
 from hsflow_torch.operators import (
     FUNCTIONS,
     METHODS,
@@ -24,7 +24,7 @@ from hsflow_torch.operators import (
     is_pass_through,
     module_type,
 )
-from hsflow_torch.trace import trace
+from hsflow_torch.trace import evaluating, trace
 
 _PATH_SHOWN = 200
 
@@ -38,7 +38,7 @@ def lower(
     std: Sequence[float] = (1.0,),
     classes: tuple[str, ...] = (),
 ) -> Network:
-    """Return `module` as a float network that takes raw pixels.
+    """Return `module`, as it is in evaluation mode, as a float network that takes raw pixels; it is left as it was.
 
     Args:
         module: takes one tensor `(pixel / 255 - mean) / std`, shape (n, channels, height, width).
@@ -49,12 +49,14 @@ def lower(
         classes: the names of the classes.
 
     Raises:
-        ModelError: names every operator that is not supported, or every weight that is not finite.
+        ModelError: names every operator that is not supported, or every weight that is not finite; or `mean` or `std` does
+            not fit the image.
     """
+    check_preprocessing(input_shape.channels, mean, std)
     root = module if module_type(module) is None else nn.Sequential(module)
-    graph = trace(root, name)
     builder = Builder(root, input_shape)
-    _walk(builder, graph)
+    with evaluating(module):
+        _walk(builder, trace(root, name))
     if builder.problems:
         raise _refusal(name, builder.problems)
     if not builder.layers:

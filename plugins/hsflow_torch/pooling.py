@@ -10,7 +10,7 @@ from torch import fx
 
 from hsflow.ir.network import AveragePool, MaxPool
 from hsflow.ir.tensor import Padding, Shape, Window
-from hsflow_torch.builder import Builder, Unsupported, Value
+from hsflow_torch.builder import Builder, Unsupported, Value, check_window
 
 
 def pair(value: Any) -> tuple[int, int]:
@@ -74,6 +74,8 @@ def adaptive_average_pool(builder: Builder, node: fx.Node, x: Value, output_size
         shape.height if sizes[0] is None else sizes[0],
         shape.width if sizes[1] is None else sizes[1],
     )
+    if min(rows, columns) < 1:
+        raise Unsupported(f"an output of {rows}x{columns} is empty")
     if shape.height % rows or shape.width % columns:
         raise Unsupported(f"an output of {rows}x{columns} does not divide the input of {shape}")
     window = Window(*2 * ((shape.height // rows, shape.width // columns),))
@@ -100,6 +102,7 @@ def _require_map(x: Value) -> None:
 
 def _rounded_up(window: Window, shape: Shape) -> Window:
     """Return `window` with padding added below and to the right until the last stride fits, by torch's ceil_mode."""
+    check_window(window)
     pad = window.padding
     below = _missing(shape.height, pad.top, window.extent[0], window.stride[0])
     right = _missing(shape.width, pad.left, window.extent[1], window.stride[1])

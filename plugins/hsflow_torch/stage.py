@@ -3,16 +3,17 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
+from pydantic_core import PydanticCustomError
 
-from hsflow.cachekey import has_module, module_digest
 from hsflow.data import Dataset
 from hsflow.errors import ModelError
 from hsflow.ir.network import Network
 from hsflow.ir.tensor import Shape
 from hsflow.stage import InputFile, StageContext, StageKind, StageOptions
+from hsflow_torch.naming import code_digest, is_factory, is_torchvision
 
 ACCURACY_FLOAT = "accuracy_float"
 
@@ -44,6 +45,31 @@ class TorchOptions(StageOptions):
     pretrained: bool = Field(
         default=False, description="Download torchvision's own weights (needs a network; no checkpoint then)."
     )
+    random_weights: bool = Field(
+        default=False,
+        description="Go on without trained weights, to try the flow or to measure a structure; the results mean nothing.",
+    )
+
+    @model_validator(mode="after")
+    def _refuse_contradictions(self) -> Self:
+        if problem := self._contradiction():
+            raise PydanticCustomError("contradiction", "{problem}", {"problem": problem})
+        return self
+
+    def _contradiction(self) -> str | None:
+        if self.pretrained and not is_torchvision(self.model):
+            return f"pretrained is for torchvision:NAME, and {self.model!r} is none; name a checkpoint"
+        if self.pretrained and self.checkpoint is not None:
+            return "pretrained and checkpoint contradict each other: the weights come from one of them"
+        if self.pretrained and self.classes is not None:
+            return (
+                "pretrained and classes contradict each other: torchvision's weights bring their own classes"
+            )
+        if self.classes is not None and is_factory(self.model):
+            return f"classes is not for a factory: {self.model!r} is called without arguments"
+        if self.random_weights and (self.pretrained or self.checkpoint is not None):
+            return "random_weights contradicts pretrained and checkpoint, which give trained weights"
+        return None
 
 
 class TorchLoader:
@@ -56,10 +82,7 @@ class TorchLoader:
 
     def fingerprint(self, options: TorchOptions) -> str:
         """Return a digest of the code that makes the architecture, where it is not hsflow's own."""
-        if ":" not in options.model:
-            return ""
-        package = options.model.partition(":")[0].partition(".")[0]
-        return module_digest(package) if has_module(package) else "missing"
+        return code_digest(options.model)
 
     def run(self, value: None, options: TorchOptions, context: StageContext) -> Network:
         """Return the network and record its accuracy on the held-out images."""
@@ -75,13 +98,28 @@ def _module(options: TorchOptions, context: StageContext) -> Any:
     from hsflow_torch.architectures import build, default_classes
     from hsflow_torch.checkpoint import load_checkpoint
 
+    _require_weights(options)
     classes = options.classes or default_classes(options.model, len(context.dataset.classes))
     module = build(options.model, classes=classes, seed=context.settings.seed, pretrained=options.pretrained)
     if options.checkpoint is not None:
         load_checkpoint(module, options.checkpoint)
-    elif not options.pretrained and ":" not in options.model:
+    elif options.random_weights:
         context.log(f"no checkpoint: {options.model} keeps its random weights")
     return module
+
+
+def _require_weights(options: TorchOptions) -> None:
+    """Refuse to harden noise unnoticed; a factory returns its own weights."""
+    given = options.pretrained or options.random_weights or options.checkpoint is not None
+    if not given and not is_factory(options.model):
+        raise ModelError(
+            "the architecture has no trained weights",
+            where="[load]",
+            got=f"{options.model} without a checkpoint",
+            expected="checkpoint = a safetensors file"
+            + (", or pretrained = true" if is_torchvision(options.model) else ""),
+            hint="name the weights; or, to try the flow without, set random_weights = true",
+        )
 
 
 def _lowered(module: Any, options: TorchOptions, context: StageContext) -> Network:
@@ -89,14 +127,6 @@ def _lowered(module: Any, options: TorchOptions, context: StageContext) -> Netwo
 
     dataset = context.dataset
     shape = Shape(*(int(size) for size in dataset.test_images.shape[1:]))
-    for label, values in (("mean", options.mean), ("std", options.std)):
-        if len(values) not in {1, shape.channels}:
-            raise ModelError(
-                f"{label} does not fit the images",
-                where=f"[load] {label}",
-                got=f"{len(values)} values",
-                expected=f"1 or {shape.channels}",
-            )
     network = lower(module, shape, name=context.settings.name, mean=options.mean, std=options.std)
     return _with_classes(network, dataset)
 

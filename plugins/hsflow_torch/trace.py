@@ -4,6 +4,8 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -22,13 +24,24 @@ class _Tracer(fx.Tracer):
         return module_type(m) is not None or super().is_leaf_module(m, module_qualified_name)
 
 
+@contextmanager
+def evaluating(module: nn.Module) -> Iterator[None]:
+    """Put `module` into evaluation mode, and afterwards each of its layers back into the mode that it had."""
+    before = [(layer, layer.training) for layer in module.modules()]
+    module.eval()
+    try:
+        yield
+    finally:
+        for layer, training in before:
+            layer.training = training
+
+
 def trace(module: nn.Module, name: str) -> fx.Graph:
-    """Return the operators that `module`, put into evaluation mode, applies to one image tensor.
+    """Return the operators that `module`, which is in evaluation mode, applies to one image tensor.
 
     Raises:
         ModelError: if the module cannot be traced or a weight is not finite.
     """
-    module.eval()
     check_finite(module, name)
     try:
         return _Tracer().trace(module, concrete_args=_defaults(module))

@@ -3,9 +3,12 @@
 
 from __future__ import annotations
 
+import importlib
 import subprocess
 import sys
 from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -21,6 +24,7 @@ from pydantic import ValidationError
 from torch import Tensor, nn
 from torch.nn import functional as f
 
+from hsflow import cachekey
 from hsflow.errors import HsflowError, ModelError
 from hsflow.ir import network as ir
 from hsflow.ir.tensor import Padding, Shape
@@ -262,6 +266,12 @@ REFUSED: dict[str, tuple[nn.Module, str]] = {
     "hardtanh": (nn.Hardtanh(-1, 1), "bounds"),
     "divisor": (nn.AvgPool2d(2, divisor_override=3), "divisor_override"),
     "count_include_pad": (nn.AvgPool2d(3, 1, 1, count_include_pad=False), "count_include_pad"),
+    "empty": (nn.AdaptiveAvgPool2d(0), "an output of 0x0 is empty"),
+    "empty row": (nn.AdaptiveAvgPool2d((0, None)), "an output of 0x10 is empty"),
+    "no kernel": (nn.AvgPool2d(0, 1), "at least 1"),
+    "no stride": (nn.MaxPool2d(2, (1, 0), ceil_mode=True), "at least 1"),
+    "no dilation": (nn.MaxPool2d(2, 1, dilation=0), "at least 1"),
+    "negative padding": (nn.AvgPool2d(3, 1, -1), "negative"),
     "indivisible": (nn.AdaptiveAvgPool2d(4), "does not divide"),
     "window": (nn.MaxPool2d(12), "does not fit"),
     "channels": (nn.Conv2d(5, 3, 1), "takes 5 channels"),
@@ -341,18 +351,173 @@ def test_stage_loads_the_shipped_checkpoint() -> None:
 
 
 def test_stage_without_a_checkpoint_is_random_and_seeded() -> None:
-    context = Context(seed=3)
-    first, second = (TorchLoader().run(None, TorchOptions(), context) for _ in range(2))
+    context, options = Context(seed=3), TorchOptions(random_weights=True)
+    first, second = (TorchLoader().run(None, options, context) for _ in range(2))
     assert first == second
     assert context.metrics["accuracy_float"] < 60
     assert "random weights" in context.lines[0]
+
+
+@pytest.mark.parametrize("model", ["digits", "torchvision:mobilenet_v2"])
+def test_an_architecture_without_weights_is_refused(model: str) -> None:
+    with pytest.raises(ModelError, match="no trained weights") as caught:
+        TorchLoader().run(None, TorchOptions(model=model), Context())
+    assert "random_weights = true" in str(caught.value)
+    assert ("pretrained" in str(caught.value)) == (model != "digits")
+
+
+def digits_of_a_factory() -> nn.Module:
+    return randomize(digits.DigitsNet())
+
+
+def test_a_factory_brings_its_own_weights(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(architectures.ALLOW_CODE, "1")
+    context = Context()
+    TorchLoader().run(None, TorchOptions(model=f"{__name__}:digits_of_a_factory"), context)
+    assert context.lines == []
+
+
+VISION = "torchvision:mobilenet_v2"
+
+
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [
+        ({"pretrained": True}, "pretrained is for torchvision:NAME"),
+        ({"pretrained": True, "model": "a.b:c"}, "pretrained is for torchvision:NAME"),
+        ({"pretrained": True, "model": VISION, "checkpoint": CHECKPOINT}, "pretrained and checkpoint"),
+        ({"pretrained": True, "model": VISION, "classes": 7}, "pretrained and classes"),
+        ({"classes": 7, "model": "a.b:c"}, "classes is not for a factory"),
+        ({"random_weights": True, "checkpoint": CHECKPOINT}, "random_weights contradicts"),
+        ({"random_weights": True, "model": VISION, "pretrained": True}, "random_weights contradicts"),
+    ],
+)
+def test_contradictions_are_refused(options: dict[str, Any], reason: str) -> None:
+    with pytest.raises(ValidationError) as caught:
+        TorchOptions(**options)
+    (detail,) = caught.value.errors()
+    assert reason in detail["msg"] and not detail["msg"].startswith("Value error")
+
+
+def test_options_that_agree_are_taken() -> None:
+    TorchOptions(model=VISION, pretrained=True)
+    TorchOptions(model=VISION, classes=7, checkpoint=CHECKPOINT)
+    TorchOptions(classes=7, random_weights=True)
+
+
+def write_module(folder: Path, name: str, text: str = "def make(): ...") -> Path:
+    path = folder / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("files", "model", "matters"),
+    [
+        (["fp_single.py"], "fp_single:make", "fp_single.py"),
+        (["fp_regular/__init__.py", "fp_regular/a/b.py"], "fp_regular.a:make", "fp_regular/a/b.py"),
+        (["fp_space/models.py", "fp_space/layers.py"], "fp_space.models:make", "fp_space/layers.py"),
+        (["fp_deep/a/models.py", "fp_deep/a/b/c.py"], "fp_deep.a.models:make", "fp_deep/a/b/c.py"),
+        (["fp_mixed/in/__init__.py", "fp_mixed/in/m.py"], "fp_mixed.in.m:make", "fp_mixed/in/m.py"),
+    ],
+)
+@pytest.mark.parametrize("imported", [False, True])
+def test_the_fingerprint_knows_the_factorys_code(
+    files: list[str],
+    model: str,
+    matters: str,
+    imported: bool,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.syspath_prepend(str(tmp_path))
+    package = model.partition(":")[0].partition(".")[0]
+    for name in files:
+        write_module(tmp_path, name, "" if imported else "raise SystemExit('imported')")
+    if imported:
+        importlib.invalidate_caches()
+        monkeypatch.setitem(sys.modules, package, importlib.import_module(package))
+    found = []
+    for text in ("a = 1", "a = 2", "a = 1"):
+        cachekey.module_digest.cache_clear()
+        cachekey.source_digest.cache_clear()
+        write_module(tmp_path, matters, text)
+        found.append(TorchLoader().fingerprint(TorchOptions(model=model)))
+    assert found[0] == found[2] != found[1] and "missing" not in found
+
+
+@pytest.mark.parametrize("model", ["sys:make", "builtins:make", "__main__:make", "_io:make"])
+def test_the_fingerprint_of_a_module_without_a_file(model: str) -> None:
+    assert TorchLoader().fingerprint(TorchOptions(model=model)) != "missing"
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        ":f",
+        ".a:f",
+        "no_such_module:f",
+        "no_such.module:f",
+        "a\0b:f",
+        "tests.nothing:f",
+        "tests:f",
+        "a..b:f",
+        ":",
+    ],
+)
+def test_the_fingerprint_of_what_is_not_there(model: str) -> None:
+    assert TorchLoader().fingerprint(TorchOptions(model=model)) == "missing"
+    assert TorchLoader().fingerprint(TorchOptions()) == ""
 
 
 def test_options_are_checked() -> None:
     with pytest.raises(ValidationError):
         TorchOptions(std=(0.0,))
     with pytest.raises(ModelError, match="mean does not fit"):
-        TorchLoader().run(None, TorchOptions(mean=(0.1, 0.2)), Context())
+        TorchLoader().run(None, TorchOptions(mean=(0.1, 0.2), checkpoint=CHECKPOINT), Context())
+
+
+@pytest.mark.parametrize(
+    ("mean", "std", "reason"),
+    [
+        ((), (1.0,), "mean does not fit"),
+        ((0.1, 0.2), (1.0,), "mean does not fit"),
+        ((0.1,), (1.0,) * 3, "std does not fit"),
+        ((float("nan"),), (1.0,), "mean is out of range"),
+        ((0.0,), (float("inf"),), "std is out of range"),
+        ((0.0,), (1.0, 1.0, 0.0, 1.0), "std is out of range"),
+        ((0.0,), (-1.0,), "std is out of range"),
+    ],
+)
+def test_preprocessing_that_does_not_fit(
+    mean: tuple[float, ...], std: tuple[float, ...], reason: str
+) -> None:
+    with pytest.raises(ModelError, match=reason):
+        lower(nn.Sequential(conv()), SHAPE, mean=mean, std=std)
+
+
+@pytest.mark.parametrize("last", [nn.ReLU(), nn.SiLU()], ids=["lowered", "refused"])
+def test_the_module_keeps_its_modes(last: nn.Module) -> None:
+    module = nn.Sequential(conv(), nn.BatchNorm2d(6), nn.Dropout(), last).train()
+    module[1].eval()
+    before = [layer.training for layer in module.modules()]
+    try:
+        lower(module, SHAPE)
+    except ModelError:
+        assert isinstance(last, nn.SiLU)
+    assert [layer.training for layer in module.modules()] == before
+    single = conv().train()
+    lower(single, SHAPE)
+    assert single.training
+
+
+def test_the_mode_does_not_matter() -> None:
+    module = randomize(nn.Sequential(conv(), nn.BatchNorm2d(6), nn.Dropout(), nn.ReLU()))
+    wanted = lower(module, SHAPE)
+    assert lower(module.train(), SHAPE) == wanted
+    function = Body(conv(), lambda net, x: f.dropout(net(x), training=net.training))
+    assert len(lower(function.train(), SHAPE).layers) == 1
 
 
 @pytest.mark.parametrize(
