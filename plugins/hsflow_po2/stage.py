@@ -3,9 +3,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
+from pydantic_core import PydanticCustomError
 
 from hsflow.ir.graph import Graph
 from hsflow.ir.network import Network
@@ -45,6 +46,12 @@ class QuantizerOptions(StageOptions):
     augmentation: float = Field(
         default=1.0, ge=0, le=2, description="Strength of random distortions of the training images."
     )
+
+    @model_validator(mode="after")
+    def _refuse_contradictions(self) -> Self:
+        if self.mode == "ptq" and "epochs" in self.model_fields_set:
+            raise PydanticCustomError("contradiction", 'epochs is for mode = "qat"; ptq does not train')
+        return self
 
 
 class Po2Options(QuantizerOptions):

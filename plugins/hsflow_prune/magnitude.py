@@ -31,11 +31,13 @@ def prune(
         sparsity: share of the weights, 0 to 1, rounded up to whole pieces; a channel's filter counts as one piece.
         granularity: "unstructured" or "channel"; the last filter of a layer always stays.
         scope: "global" compares over all layers, "layer" takes the share in each layer.
-        skip: names of layers that stay as they are.
+        skip: names of layers that stay as they are; where none is left, so does the network.
     """
     convs = [layer for layer in network.layers if isinstance(layer, Conv) and layer.name not in skip]
     by_channel = granularity == "channel"
     scores = [_channel_scores(conv) if by_channel else _weight_scores(conv) for conv in convs]
+    if not convs:
+        return network
     groups = [range(len(convs))] if scope == "global" else [range(i, i + 1) for i in range(len(convs))]
     kept: dict[str, Mask] = {}
     for group in groups:

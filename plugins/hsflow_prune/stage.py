@@ -3,9 +3,10 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
+from pydantic_core import PydanticCustomError
 
 from hsflow.errors import ModelError
 from hsflow.ir.network import Conv, Network
@@ -41,6 +42,14 @@ class MagnitudeOptions(StageOptions):
         default=1.0, ge=0, le=2, description="Strength of random distortions of the training images."
     )
     skip: tuple[str, ...] = Field(default=(), description="Names of layers that stay as they are.")
+
+    @model_validator(mode="after")
+    def _refuse_contradictions(self) -> Self:
+        if self.schedule == "one-shot" and "steps" in self.model_fields_set:
+            raise PydanticCustomError(
+                "contradiction", 'steps is for schedule = "gradual"; one-shot prunes in a single step'
+            )
+        return self
 
 
 class MagnitudePruner:
@@ -128,4 +137,11 @@ def _check_skipped(network: Network, skip: tuple[str, ...]) -> None:
             where="[prune] skip",
             got=", ".join(unknown),
             expected=f"some of {', '.join(known)}",
+        )
+    if known and set(known) <= set(skip):
+        raise ModelError(
+            "no layer is left to prune",
+            where="[prune] skip",
+            got=", ".join(known),
+            hint='skip fewer layers, or set use = "none"',
         )

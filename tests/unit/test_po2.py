@@ -377,7 +377,15 @@ def test_nan_and_divergence_are_reported(trained: net.Network) -> None:
 
 
 @pytest.mark.parametrize(
-    "options", [{"levels": 0}, {"terms": 3}, {"activation_bits": 17}, {"mode": "none"}, {"typo": 1}]
+    "options",
+    [
+        {"levels": 0},
+        {"terms": 3},
+        {"activation_bits": 17},
+        {"mode": "none"},
+        {"typo": 1},
+        {"mode": "ptq", "epochs": 3},
+    ],
 )
 def test_options_are_checked(options: dict[str, object]) -> None:
     with pytest.raises(ValidationError):

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hsflow_prune.magnitude import prune, zero_fraction
@@ -11,6 +13,7 @@ from hsflow_torch.lower import lower
 from hsflow_torch.models.digits import DigitsNet
 from hsflow_torch.stage import TorchLoader, TorchOptions
 from pydantic import ValidationError
+from torch import nn
 
 from hsflow.errors import ModelError
 from hsflow.ir.network import Conv, Dense, Network
@@ -84,12 +87,26 @@ def test_skipped_layers_stay(network: Network) -> None:
         MagnitudePruner().run(network, MagnitudeOptions(skip=("features.9",)), Context())
 
 
+@pytest.mark.parametrize("scope", ["global", "layer"])
+def test_nothing_to_prune(network: Network, scope: str) -> None:
+    names = tuple(conv.name for conv in convs(network))
+    assert prune(network, 0.5, "unstructured", scope, names) == network
+    with pytest.raises(ModelError, match="no layer is left to prune"):
+        MagnitudePruner().run(network, MagnitudeOptions(skip=names), Context())
+    flat = lower(nn.Sequential(nn.Flatten(), nn.Linear(64, 10)), Shape(1, 8, 8))
+    last = flat.layers[-1]
+    assert isinstance(last, Dense)
+    dense = replace(flat, layers=(replace(last, source="input"),))
+    assert prune(dense, 0.5, "channel", scope) == dense
+    MagnitudePruner().run(dense, MagnitudeOptions(epochs=0), Context())
+
+
 def test_gradual_schedule_ends_at_the_goal_with_shrinking_steps() -> None:
     found = sparsities(MagnitudeOptions(sparsity=0.8, schedule="gradual", steps=4))
     assert found[-1] == pytest.approx(0.8) and len(found) == 4
     growth = np.diff([0.0, *found])
     assert (np.diff(growth) < 0).all()
-    assert sparsities(MagnitudeOptions(sparsity=0.8, schedule="one-shot", steps=4)) == (0.8,)
+    assert sparsities(MagnitudeOptions(sparsity=0.8, schedule="one-shot")) == (0.8,)
 
 
 def test_fine_tuning_keeps_zeros_recovers_and_repeats() -> None:
@@ -112,7 +129,15 @@ def test_none_changes_nothing(network: Network) -> None:
 
 
 @pytest.mark.parametrize(
-    "options", [{"sparsity": 1.0}, {"sparsity": -0.1}, {"granularity": "row"}, {"steps": 0}, {"typo": 1}]
+    "options",
+    [
+        {"sparsity": 1.0},
+        {"sparsity": -0.1},
+        {"granularity": "row"},
+        {"steps": 0},
+        {"typo": 1},
+        {"schedule": "one-shot", "steps": 3},
+    ],
 )
 def test_options_are_checked(options: dict[str, object]) -> None:
     with pytest.raises(ValidationError):
