@@ -22,10 +22,13 @@ from hsflow.artifact import digest, file_digest
 from hsflow.design import DesignFile
 from hsflow.durable import replace_file
 from hsflow.errors import HsflowError, PluginError
+from hsflow.results import RECORD as METRICS_RECORD
 
-RECORD = ".hsflow-output.json"
+BUILD_RECORD = ".hsflow-output.json"
 LOCK = ".hsflow-output.lock"
 FORMAT = 1
+_RESERVED = (BUILD_RECORD, LOCK, METRICS_RECORD)
+"""Names in the output folder that no design may use."""
 
 
 class Record(BaseModel):
@@ -54,7 +57,7 @@ def write_output(folder: Path, files: Iterable[DesignFile], *, overwrite: bool =
     folder.mkdir(parents=True, exist_ok=True)
     with FileLock(folder / LOCK):
         old = read_record(folder) or Record()
-        _discard_temporaries(folder, [RECORD, *contents, *old.files])
+        _discard_temporaries(folder, [BUILD_RECORD, *contents, *old.files])
         if not overwrite:
             _refuse_foreign(folder, contents, old)
         return _replace(folder, contents, old)
@@ -63,7 +66,7 @@ def write_output(folder: Path, files: Iterable[DesignFile], *, overwrite: bool =
 def read_record(folder: Path) -> Record | None:
     """Return what is known of an earlier build into `folder`, or None if that is nothing."""
     try:
-        record = Record.model_validate_json((folder / RECORD).read_bytes())
+        record = Record.model_validate_json((folder / BUILD_RECORD).read_bytes())
     except (OSError, ValidationError):
         return None
     return record if record.format == FORMAT and all(map(_is_inside, record.files)) else None
@@ -100,7 +103,7 @@ def _contents(files: Iterable[DesignFile]) -> dict[str, bytes]:
 def _is_inside(path: str) -> bool:
     plain = not (set(path) & set("\\:") or "\0" in path or any(ord(character) < 32 for character in path))
     parts = path.split("/")
-    return plain and all(part not in ("", ".", "..") for part in parts) and parts[0] not in (RECORD, LOCK)
+    return plain and all(part not in ("", ".", "..") for part in parts) and parts[0] not in _RESERVED
 
 
 def _refuse_foreign(folder: Path, contents: Mapping[str, bytes], old: Record) -> None:
@@ -180,4 +183,4 @@ def _has_digest(path: Path, expected: str) -> bool:
 
 def _write_record(folder: Path, record: Record) -> None:
     data: Any = record.model_dump(mode="json")
-    replace_file(folder / RECORD, (json.dumps(data, sort_keys=True, indent=1) + "\n").encode())
+    replace_file(folder / BUILD_RECORD, (json.dumps(data, sort_keys=True, indent=1) + "\n").encode())

@@ -21,7 +21,7 @@ from toy_flow import ToyPlugin, toy_plugins, toy_tables
 from hsflow.artifact import MANIFEST, file_digest
 from hsflow.config import STAGES, configure
 from hsflow.flow import FlowResult, run_flow
-from hsflow.output import RECORD, read_record
+from hsflow.output import BUILD_RECORD, read_record
 from hsflow.store import PUBLISH_POINTS, Store
 
 CHILD = Path(__file__).with_name("crash_child.py")
@@ -134,7 +134,7 @@ def half_written(folder: Path) -> bool:
     record, tree = read_record(folder), finished(output_tree(folder))
     torn = any(text not in (OLD.get(name), NEW.get(name)) for name, text in tree.items())
     lying = record is not None and record.complete and tree not in (OLD, NEW)
-    return torn or lying or (record is None and (folder / RECORD).exists())
+    return torn or lying or (record is None and (folder / BUILD_RECORD).exists())
 
 
 def test_an_output_folder_is_never_half_written_and_is_mended_by_the_next_build(tmp_path: Path) -> None:

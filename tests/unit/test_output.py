@@ -9,7 +9,8 @@ import pytest
 
 from hsflow.design import DesignFile, FileRole
 from hsflow.errors import HsflowError, PluginError
-from hsflow.output import LOCK, RECORD, check_complete, read_record, write_output
+from hsflow.output import BUILD_RECORD, LOCK, check_complete, read_record, write_output
+from hsflow.results import RECORD as METRICS_RECORD
 
 
 def files(**contents: str) -> list[DesignFile]:
@@ -17,7 +18,7 @@ def files(**contents: str) -> list[DesignFile]:
 
 
 def tree(folder: Path) -> dict[str, str]:
-    paths = [path for path in folder.rglob("*") if path.is_file() and path.name not in (RECORD, LOCK)]
+    paths = [path for path in folder.rglob("*") if path.is_file() and path.name not in (BUILD_RECORD, LOCK)]
     return {path.relative_to(folder).as_posix(): path.read_text() for path in paths}
 
 
@@ -92,7 +93,8 @@ def test_overwrite_overwrites_the_link_not_its_target(tmp_path: Path) -> None:
         "a\\b",
         "a\0b",
         "a\nb",
-        RECORD,
+        METRICS_RECORD,
+        BUILD_RECORD,
         f"{LOCK}",
     ],
     ids=ascii,
@@ -121,7 +123,7 @@ def test_two_files_of_one_path_are_refused(tmp_path: Path) -> None:
     "text", ["", "{}", '{"format": 1, "files": {"../../x": []}}', '{"format": 2}', "[" * 9000]
 )
 def test_a_record_that_is_not_ours_counts_for_nothing(tmp_path: Path, text: str) -> None:
-    (tmp_path / RECORD).write_text(text)
+    (tmp_path / BUILD_RECORD).write_text(text)
     record = read_record(tmp_path)
     assert record is None or not record.complete
     with pytest.raises(HsflowError, match="no finished build"):
