@@ -42,7 +42,7 @@ class FormatOptions:
 
     width: int = 8
     percentile: float = 99.9
-    """The share of a channel's values, in percent, that must not saturate."""
+    """The least share of a channel's values, in percent, that must not saturate in any batch (see `observe`)."""
 
 
 def calibrate(module: NetworkModule, images: Tensor, options: FormatOptions) -> dict[str, TensorFormat]:
@@ -65,7 +65,13 @@ def calibrate(module: NetworkModule, images: Tensor, options: FormatOptions) -> 
 
 @torch.no_grad()
 def observe(module: NetworkModule, images: Tensor, percentile: float) -> dict[str, Tensor]:
-    """Return each feature map's magnitude that `percentile` percent of a channel's values stay below, (channels,)."""
+    """Return for each feature map a magnitude a channel that its values stay within, shape (channels,).
+
+    Images are taken in batches of 64. In each batch `percentile` percent of a channel's values are at most a certain
+    magnitude; the largest of these over the batches is returned. So in every batch, and over all images, at least that
+    share of the values stays within, while the feature maps of one batch are all that is held. Over one batch it is
+    the percentile itself; over many it is closer to the largest value than their common percentile.
+    """
     module.eval()
     ranges: dict[str, Tensor] = {}
     for batch in torch.split(images, _BATCH):

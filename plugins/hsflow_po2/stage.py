@@ -33,7 +33,7 @@ class QuantizerOptions(StageOptions):
         default=99.9,
         gt=50,
         le=100,
-        description="The share of a channel's values that must not saturate, in percent.",
+        description="The least share of a channel's values that must not saturate, in percent, in each 64 images.",
     )
     calibration_images: int = Field(default=512, ge=1, description="Training images that set the ranges.")
     epochs: int = Field(default=40, ge=0, description="Epochs of quantization-aware training.")

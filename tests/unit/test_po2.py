@@ -13,7 +13,7 @@ from hsflow_po2.dense import quantize_dense
 from hsflow_po2.emulator import emulate
 from hsflow_po2.export import _without_trailing_zeros, export_graph
 from hsflow_po2.finetune import finetune_classifier, pad_classes
-from hsflow_po2.formats import FRACTION_SPREAD, FormatOptions, calibrate
+from hsflow_po2.formats import FRACTION_SPREAD, FormatOptions, calibrate, observe
 from hsflow_po2.quantize import BestEpoch, QuantizeOptions, quantize, zero_fraction
 from hsflow_po2.rounding import Po2Rounding, RoundedWeight
 from hsflow_po2.simulate import AverageModule, QuantizedModule
@@ -152,6 +152,25 @@ def test_formats_hold_what_was_seen(trained: net.Network) -> None:
             largest = float(maps[layer.name][:, channel].abs().max())
             assert largest * 2.0**fraction <= (127.5 if form.signed else 255.5)
             assert not relu6 or form.high[channel] == min(255, int(6 * 2.0**fraction))
+
+
+@pytest.mark.parametrize("percentile", [60.0, 99.0, 100.0])
+def test_observed_ranges_are_the_largest_percentile_of_a_batch(
+    trained: net.Network, percentile: float
+) -> None:
+    images = torch.from_numpy(Context().dataset.train_images[:150])
+    module = AverageModule(trained)
+    found = observe(module, images, percentile)
+    with torch.no_grad():
+        maps = module.feature_maps(images)
+    for name, value in maps.items():
+        batches = [
+            np.percentile(part.abs().transpose(0, 1).flatten(1), percentile, axis=1, method="inverted_cdf")
+            for part in torch.split(value, 64)
+        ]
+        assert np.allclose(found[name], np.max(batches, axis=0), atol=1e-4)
+        within = value.abs().transpose(0, 1).flatten(1) <= found[name][:, None] + 1e-4
+        assert (within.double().mean(1) >= percentile / 100).all()
 
 
 @pytest.mark.parametrize("width", [1, 2, 5, 16])
