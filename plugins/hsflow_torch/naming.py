@@ -25,10 +25,11 @@ def is_factory(model: str) -> bool:
 
 
 def code_digest(model: str) -> str:
-    """Return a digest of the code that makes an architecture, "" for a built-in one, "missing" where there is no code.
+    """Return a digest of the code that makes an architecture, "" for a built-in one.
 
-    That is the whole top package, or the module if it is outside of any. A namespace package, a folder without
-    __init__.py, may hold much else, so of that it is the folder of the module.
+    Without a module of that name it is "missing", as where a file cannot be read; a module without a file has "no
+    source". Otherwise the digest is of the whole top package, or of the module if it is outside of any. A namespace
+    package, a folder without __init__.py, may hold much else, so of that it is the folder of the module.
     """
     if ":" not in model:
         return ""
@@ -36,7 +37,10 @@ def code_digest(model: str) -> str:
     if not has_module(package):
         return MISSING
     folders = _namespace(package)
-    return module_digest(package) if folders is None else _digest_in(folders, inner)
+    try:
+        return module_digest(package) if folders is None else _digest_in(folders, inner)
+    except OSError:  # a file that nobody may read
+        return MISSING
 
 
 def _namespace(package: str) -> list[Path] | None:

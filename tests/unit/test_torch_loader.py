@@ -6,6 +6,7 @@ from __future__ import annotations
 import importlib
 import subprocess
 import sys
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -450,6 +451,20 @@ def test_the_fingerprint_knows_the_factorys_code(
 @pytest.mark.parametrize("model", ["sys:make", "builtins:make", "__main__:make", "_io:make"])
 def test_the_fingerprint_of_a_module_without_a_file(model: str) -> None:
     assert TorchLoader().fingerprint(TorchOptions(model=model)) != "missing"
+
+
+def test_the_fingerprint_of_a_module_that_cannot_be_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> str:
+        raise PermissionError
+
+    with zipfile.ZipFile(tmp_path / "code.zip", "w") as archive:
+        archive.writestr("fp_zipped.py", "")
+    monkeypatch.syspath_prepend(str(tmp_path / "code.zip"))
+    assert TorchLoader().fingerprint(TorchOptions(model="fp_zipped:make")) in {"missing", "no source"}
+    monkeypatch.setattr("hsflow_torch.naming.source_digest", refuse)
+    assert TorchLoader().fingerprint(TorchOptions(model="tests.torch_models:make")) == "missing"
 
 
 @pytest.mark.parametrize(
