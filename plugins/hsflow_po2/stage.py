@@ -49,8 +49,11 @@ class QuantizerOptions(StageOptions):
 
     @model_validator(mode="after")
     def _refuse_contradictions(self) -> Self:
-        if self.mode == "ptq" and "epochs" in self.model_fields_set:
-            raise PydanticCustomError("contradiction", 'epochs is for mode = "qat"; ptq does not train')
+        if self.mode == "ptq" and "epochs" in self.model_fields_set and self.epochs:
+            raise PydanticCustomError(
+                "contradiction",
+                'epochs is for mode = "qat"; ptq does not train: leave epochs out, or set it to 0',
+            )
         return self
 
 

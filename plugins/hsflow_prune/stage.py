@@ -45,9 +45,10 @@ class MagnitudeOptions(StageOptions):
 
     @model_validator(mode="after")
     def _refuse_contradictions(self) -> Self:
-        if self.schedule == "one-shot" and "steps" in self.model_fields_set:
+        if self.schedule == "one-shot" and "steps" in self.model_fields_set and self.steps > 1:
             raise PydanticCustomError(
-                "contradiction", 'steps is for schedule = "gradual"; one-shot prunes in a single step'
+                "contradiction",
+                'steps is for schedule = "gradual"; one-shot prunes in one: leave steps out, or set it to 1',
             )
         return self
 

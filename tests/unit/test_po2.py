@@ -411,6 +411,12 @@ def test_options_are_checked(options: dict[str, object]) -> None:
         Po2Options(**options)  # type: ignore[arg-type]
 
 
+def test_ptq_has_no_epochs() -> None:
+    Po2Options(mode="ptq", epochs=0)
+    with pytest.raises(ValidationError, match="ptq does not train"):
+        Po2Options(mode="ptq", epochs=1)
+
+
 def test_training_keeps_the_best_epoch(pruned: net.Network) -> None:
     """An epoch that ruins the weights must not be the one that stays."""
     data = small(64).dataset

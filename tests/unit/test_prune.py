@@ -101,6 +101,12 @@ def test_nothing_to_prune(network: Network, scope: str) -> None:
     MagnitudePruner().run(dense, MagnitudeOptions(epochs=0), Context())
 
 
+def test_one_shot_is_one_step() -> None:
+    MagnitudeOptions(schedule="one-shot", steps=1)
+    with pytest.raises(ValidationError, match="one-shot prunes in one"):
+        MagnitudeOptions(schedule="one-shot", steps=2)
+
+
 def test_gradual_schedule_ends_at_the_goal_with_shrinking_steps() -> None:
     found = sparsities(MagnitudeOptions(sparsity=0.8, schedule="gradual", steps=4))
     assert found[-1] == pytest.approx(0.8) and len(found) == 4
