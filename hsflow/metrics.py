@@ -122,6 +122,7 @@ def format_value(metric: Metric) -> str:
 def render(metrics: Metrics) -> Table:
     """Return a table of all metrics under the headings accuracy, hardware, timing and wall time."""
     from rich.table import Table
+    from rich.text import Text
 
     table = Table(box=None, pad_edge=False, header_style="bold")
     for column, justify in (("Metric", "left"), ("Value", "right"), ("Unit", "left"), ("Better", "left")):
@@ -130,5 +131,6 @@ def render(metrics: Metrics) -> Table:
         table.add_section()
         table.add_row(group, style="bold cyan")
         for name, metric in members:
-            table.add_row(f"  {name}", format_value(metric), metric.unit, metric.better)
+            cells = (f"  {name}", format_value(metric), metric.unit, metric.better)
+            table.add_row(*map(Text, cells))  # no markup: a figure may be a plugin's text
     return table

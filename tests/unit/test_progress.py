@@ -10,7 +10,8 @@ from collections.abc import Iterator
 import pytest
 from rich.console import Console
 
-from hsflow import progress
+from hsflow import metrics, progress
+from hsflow.metrics import Metric
 from hsflow.progress import ConsoleReporter, waiting
 
 HOSTILE = "a[red]b[/x] :smile: [link=file:///etc]c"
@@ -33,6 +34,12 @@ def test_no_text_is_taken_for_markup(reporter: ConsoleReporter, screen: io.Strin
         assert HOSTILE in screen.getvalue()
         screen.truncate(0)
     assert list(reporter.track([1], HOSTILE)) == [1]
+
+
+def test_a_figure_is_no_markup_either(screen: io.StringIO) -> None:
+    figures = {"load.model": Metric(value=HOSTILE, unit="[bold]")}
+    Console(file=screen, width=200).print(metrics.render(figures))
+    assert HOSTILE in screen.getvalue() and "[bold]" in screen.getvalue()
 
 
 def _slow(count: int, seconds: float) -> Iterator[int]:
