@@ -245,7 +245,7 @@ def run_target(
     if reporter is not None:
         reporter.info(f"{name}: {vlnv} in {work_root}")
     work_root.mkdir(parents=True, exist_ok=True)
-    words: list[str | Path] = [sys.executable, "-m", "fusesoc.main"]
+    words: list[str | Path] = [sys.executable, "-P", "-m", "fusesoc.main"]
     for root in (cores_root, FOLDER):
         words += ["--cores-root", root.resolve()]
     words += ["run", "--no-export", "--target", name, "--work-root", work_root.resolve(), vlnv, *arguments]

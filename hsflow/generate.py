@@ -140,7 +140,8 @@ def _build(config: Path, output: Path) -> None:
     """Run the flow as the command line does, in a process of its own, so that its progress is seen as it comes."""
     # -P: the working folder is FuseSoC's cache, whose content is no code of ours.
     program = [sys.executable, "-P", "-m", "hsflow.cli"]
-    words = [*program, "build", "--config", str(config), "--output", str(output)]
+    # The simulation shows the figures when all of them are known.
+    words = [*program, "build", "--no-table", "--config", str(config), "--output", str(output)]
     completed = run(words, check=False, own_group=False)
     if completed.returncode != 0:
         raise ToolError("the flow failed", where=str(config), hint="its message is above")

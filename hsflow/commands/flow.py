@@ -51,6 +51,7 @@ def build(
     only: Only = None,
     force: Force = None,
     overwrite: Overwrite = False,
+    table: Annotated[bool, typer.Option(help="Print the table of figures.")] = True,
 ) -> None:
     """Run the flow and write the packaged cores; stages whose result is in the store are not run again."""
     from hsflow import metrics
@@ -61,7 +62,10 @@ def build(
     packaged = selection.last in result.artifacts and selection.last == "package"
     if packaged:
         session.reporter.done(f"{output}: {len(changed)} files changed")
-    session.show(_summary(result, output if packaged else None), lambda: metrics.render(result.metrics))
+    session.show(
+        _summary(result, output if packaged else None),
+        lambda: metrics.render(result.metrics) if table else None,
+    )
 
 
 def run(

@@ -20,7 +20,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("hsflow", "hsflow.hookspecs", "hsflow.errors"),
     ("hsflow.fixedpoint", "hsflow.keywords", "hsflow.durable"),
     ("hsflow.ir",),
-    ("hsflow.data", "hsflow.design", "hsflow.templates"),
+    ("hsflow.data", "hsflow.design", "hsflow.templates", "hsflow.targets"),
     ("hsflow.stage",),
     ("hsflow.metrics", "hsflow.progress", "hsflow.process"),
     ("hsflow.artifact", "hsflow.plugins", "hsflow.launch"),
