@@ -36,6 +36,7 @@ from hsflow.metrics import Metric
 from hsflow.plugins import load_plugins
 from hsflow.progress import Reporter
 from hsflow.project import Project
+from hsflow.results import RECORD
 from hsflow.stage import Stage, StageContext, StageKind, StageOptions
 
 if TYPE_CHECKING:
@@ -151,8 +152,8 @@ class Flow:
         """
         project = self._project()
         project.check_target(target)
-        project.build(self.folder / output)
         place = self.folder / (Path("work") / target if work_root is None else work_root)
+        project.build(self.folder / output, record=place / RECORD)
         return project.run_target(target, self.folder / output, place, arguments=arguments)
 
     def _project(self) -> Project:

@@ -73,12 +73,16 @@ def generate(request: Request, folder: Path) -> Path:
         return publish(request.tree, folder, request.vlnv)
     with tempfile.TemporaryDirectory(prefix="hsflow-") as temporary:
         tree = Path(temporary) / "core"
-        _build(request.config or Path("flow.toml"), tree)
-        return publish(tree, folder, request.vlnv)
+        record = Path(temporary) / RECORD
+        _build(request.config or Path("flow.toml"), tree, record)
+        return publish(tree, folder, request.vlnv, record)
 
 
-def publish(tree: Path, folder: Path, vlnv: str) -> Path:
-    """Copy a design into a folder named by its content, then put its core file, under the name `vlnv`, in place."""
+def publish(tree: Path, folder: Path, vlnv: str, record: Path | None = None) -> Path:
+    """Copy a design into a folder named by its content, then put its core file, under the name `vlnv`, in place.
+
+    `record` holds the figures of the stages; a simulation finds them beside the core file.
+    """
     source = _core_of(tree)
     core = _parsed(source)
     if not isinstance(core, dict) or "filesets" not in core:
@@ -89,8 +93,8 @@ def publish(tree: Path, folder: Path, vlnv: str) -> Path:
     with FileLock(folder / _LOCK):
         _copy(tree, contents, folder / name)
         _discard_leftovers(folder)
-        if (tree / RECORD).is_file():
-            replace_file(folder / RECORD, (tree / RECORD).read_bytes())
+        if record is not None:
+            replace_file(folder / RECORD, record.read_bytes())
         text = dump_yaml(_relocated(core, vlnv, name))
         return _publish_core(folder / f"{vlnv.split(':')[2]}.core", f"{CAPI}:\n{text}")
 
@@ -136,12 +140,13 @@ def _parsed(path: Path) -> object:
         return None
 
 
-def _build(config: Path, output: Path) -> None:
+def _build(config: Path, output: Path, record: Path) -> None:
     """Run the flow as the command line does, in a process of its own, so that its progress is seen as it comes."""
     # -P: the working folder is FuseSoC's cache, whose content is no code of ours.
     program = [sys.executable, "-P", "-m", "hsflow.cli"]
     # The simulation shows the figures when all of them are known.
-    words = [*program, "build", "--no-table", "--config", str(config), "--output", str(output)]
+    words = [*program, "build", "--no-table", "--record", str(record)]
+    words += ["--config", str(config), "--output", str(output)]
     completed = run(words, check=False, own_group=False)
     if completed.returncode != 0:
         raise ToolError("the flow failed", where=str(config), hint="its message is above")

@@ -22,12 +22,11 @@ from hsflow.artifact import digest, file_digest
 from hsflow.design import DesignFile
 from hsflow.durable import replace_file
 from hsflow.errors import HsflowError, PluginError
-from hsflow.results import RECORD as METRICS_RECORD
 
 BUILD_RECORD = ".hsflow-output.json"
 LOCK = ".hsflow-output.lock"
 FORMAT = 1
-_RESERVED = (BUILD_RECORD, LOCK, METRICS_RECORD)
+_RESERVED = (BUILD_RECORD, LOCK)
 """Names in the output folder that no design may use."""
 
 

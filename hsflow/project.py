@@ -75,9 +75,17 @@ class Project:
         )  # fmt: skip
 
     def build(
-        self, output: Path, selection: Selection = EVERYTHING, *, overwrite: bool = False
+        self,
+        output: Path,
+        selection: Selection = EVERYTHING,
+        *,
+        overwrite: bool = False,
+        record: Path | None = None,
     ) -> tuple[FlowResult, list[Path]]:
         """Run the flow and, if it reaches `package`, write the packaged files and metrics.json into `output`.
+
+        What lies in `output` is the same for the same input. Wall times are not: they go into `record`, with all other
+        figures, if one is named.
 
         Returns:
             The result, and the files that changed.
@@ -86,8 +94,9 @@ class Project:
         if StageKind.PACKAGE not in result.artifacts:
             return result, []
         changed = write_output(output, _packaged(result), overwrite=overwrite)
-        # Wall times differ from run to run, so they lie beside the files that must not.
-        replace_file(output / results.RECORD, metrics.to_json(result.metrics).encode())
+        if record is not None:
+            record.parent.mkdir(parents=True, exist_ok=True)
+            replace_file(record, metrics.to_json(result.metrics).encode())
         return result, changed
 
     def run_target(

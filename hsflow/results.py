@@ -39,7 +39,7 @@ RESULTS = "results.txt"
 METRICS = "metrics.json"
 
 RECORD = ".hsflow-metrics.json"
-"""What a build leaves beside its core file: the metrics of its stages, wall times included."""
+"""What a build leaves in the work root or beside the generated core: the metrics of its stages, wall times included."""
 
 FEWEST_IMAGES_FOR_INTERVAL = 8
 """A shorter stream has no steady state to measure an initiation interval in."""

@@ -317,7 +317,8 @@ def _sources(files: Iterable[Mapping[str, Any]]) -> Iterator[str]:
 
 
 def _records(cores: Mapping[str, Any], work_root: Path) -> Iterator[Path]:
-    """Yield the files with metrics that may lie beside the core files."""
+    """Yield the files with metrics that may lie in the work root and beside the core files."""
+    yield work_root / results.RECORD
     for core in cores.values():
         yield work_root / Path(core.get("core_file", "")).parent / results.RECORD
 

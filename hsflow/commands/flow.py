@@ -23,6 +23,7 @@ from hsflow.commands.session import (
     session_of,
 )
 from hsflow.process import output_as_messages
+from hsflow.results import RECORD
 
 TARGET_LOG = "run.log"
 """What a target's programs say at -q, in its work root."""
@@ -51,6 +52,9 @@ def build(
     only: Only = None,
     force: Force = None,
     overwrite: Overwrite = False,
+    record: Annotated[
+        Path | None, typer.Option(help="Write all figures, wall times included, into this file.")
+    ] = None,
     table: Annotated[bool, typer.Option(help="Print the table of figures.")] = True,
 ) -> None:
     """Run the flow and write the packaged cores; stages whose result is in the store are not run again."""
@@ -58,7 +62,7 @@ def build(
 
     session = session_of(context)
     selection = selection_of(first, last, only, force or ())
-    result, changed = session.project(config).build(output, selection, overwrite=overwrite)
+    result, changed = session.project(config).build(output, selection, overwrite=overwrite, record=record)
     packaged = selection.last in result.artifacts and selection.last == "package"
     if packaged:
         session.reporter.done(f"{output}: {len(changed)} files changed")
@@ -88,8 +92,8 @@ def run(
     session = session_of(context)
     project = session.project(config)
     project.check_target(target)
-    project.build(output, overwrite=overwrite)
     place = work_root or Path("work") / target
+    project.build(output, overwrite=overwrite, record=place / RECORD)
     log = place / TARGET_LOG if session.verbosity < 0 else None
     with output_as_messages() if session.as_json else nullcontext():
         found = project.run_target(target, output, place, arguments=arguments or (), log=log)

@@ -75,7 +75,7 @@ def _run_targets(monkeypatch: pytest.MonkeyPatch, status: int) -> list[tuple[Any
 
     def run_target(name: str, output: Path, work_root: Path, *, arguments: Any, reporter: Any) -> int:
         seen.append((name, output, work_root, arguments))
-        work_root.mkdir(parents=True)
+        work_root.mkdir(parents=True, exist_ok=True)
         (work_root / "metrics.json").write_text('{"simulate.images": {"value": 2}}')
         return status
 

@@ -10,7 +10,6 @@ import pytest
 from hsflow.design import DesignFile, FileRole
 from hsflow.errors import HsflowError, PluginError
 from hsflow.output import BUILD_RECORD, LOCK, check_complete, read_record, write_output
-from hsflow.results import RECORD as METRICS_RECORD
 
 
 def files(**contents: str) -> list[DesignFile]:
@@ -93,7 +92,6 @@ def test_overwrite_overwrites_the_link_not_its_target(tmp_path: Path) -> None:
         "a\\b",
         "a\0b",
         "a\nb",
-        METRICS_RECORD,
         BUILD_RECORD,
         f"{LOCK}",
     ],
