@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from hsflow.design import DesignFile, FileRole, LayerCost
 from hsflow.fixedpoint import Interval
 from hsflow.ir.graph import Conv, MaxPool
-from hsflow.ir.tensor import Window
 from hsflow.templates import render
 from hsflow_harden.emit_tile import emit_tile, output_slices, output_width
 from hsflow_harden.kernel import Kernel, Operand, Requantizer, Tile, requantizer_output
@@ -48,7 +47,6 @@ def emit_layer(layer: StreamLayer, cost: LayerCost, emit: EmitTile = emit_tile) 
 
 def _layer_text(layer: StreamLayer, cost: LayerCost, title: str) -> str:
     source = layer.sources[0]
-    window = layer.layer.window if layer.former == "window" and not _is_join(layer) else Window()  # type: ignore[union-attr]
     return render(
         "hsflow_harden",
         "layer.sv.j2",
@@ -71,7 +69,7 @@ def _layer_text(layer: StreamLayer, cost: LayerCost, title: str) -> str:
         sum_bits=layer.kernel.operands[0].width if layer.kernel else 0,
         height=source.shape.height,
         width=source.shape.width,
-        window=window,
+        window=layer.window,
         pad_value=_pad_value(layer),
         unused=_unused(layer),
         stages=layer.kernel.stages if layer.kernel else 0,
@@ -81,14 +79,10 @@ def _layer_text(layer: StreamLayer, cost: LayerCost, title: str) -> str:
     )
 
 
-def _is_join(layer: StreamLayer) -> bool:
-    return layer.former == "join"
-
-
 def _operand_width(layer: StreamLayer) -> int:
     if layer.kernel:
         return sum(operand.width for operand in layer.kernel.operands)
-    return layer.sources[0].pixel_width * layer.layer.window.taps  # type: ignore[union-attr]
+    return layer.sources[0].pixel_width * layer.window.taps
 
 
 def _pad_value(layer: StreamLayer) -> str:

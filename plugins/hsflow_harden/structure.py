@@ -15,6 +15,7 @@ from hsflow.errors import ModelError
 from hsflow.fixedpoint import IntArray
 from hsflow.ir.graph import Add, Conv, Dense, FeatureMap, Graph, MaxPool
 from hsflow.ir.network import INPUT_NAME
+from hsflow.ir.tensor import Window
 from hsflow.keywords import SYSTEMVERILOG_KEYWORDS
 from hsflow_harden import timing
 from hsflow_harden.kernel import HardenedLayer, Kernel, LowerMatrix, build_kernel, is_global_pool
@@ -39,6 +40,11 @@ class StreamLayer:
     output: FeatureMap
     kernel: Kernel | None
     fifo_depths: tuple[int, ...] = (0,)
+
+    @property
+    def window(self) -> Window:
+        """Return how the layer's kernel slides; a residual add reads one pixel of each side."""
+        return Window() if isinstance(self.layer, Add) else self.layer.window
 
     @property
     def former(self) -> str:
