@@ -41,6 +41,7 @@ from hsflow.results import (
     check_simulation,
 )
 from hsflow.targets import Target
+from hsflow.templates import render
 
 __all__ = [
     "DATA_FILES",
@@ -120,9 +121,6 @@ def render_testbench(parameters: TestbenchParameters) -> DesignFile:
     Raises:
         ConfigurationError: if a stream's width is no multiple of 8, or the top module's name is no identifier.
     """
-    import jinja2
-    from hsflow_targets import FOLDER
-
     if (
         parameters.in_width % 8
         or parameters.out_width % 8
@@ -135,17 +133,9 @@ def render_testbench(parameters: TestbenchParameters) -> DesignFile:
         )
     if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", parameters.top):
         raise ConfigurationError("the top module's name is no identifier", got=repr(parameters.top))
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(FOLDER / "verilator"),
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-        autoescape=False,  # noqa: S701 - it is Verilog, not HTML
-    )
     names = (*parameters.__dataclass_fields__, "watchdog_cycles", "drain_cycles")
     context = {name: getattr(parameters, name) for name in names}
-    text = environment.get_template(f"{TESTBENCH}.sv.j2").render(context)
+    text = render("hsflow_targets", f"{TESTBENCH}.sv.j2", folder="verilator", **context)
     return DesignFile(TESTBENCH_PATH, text, FileRole.TESTBENCH)
 
 

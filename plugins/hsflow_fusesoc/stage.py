@@ -34,7 +34,14 @@ class PackageStage:
     kind = StageKind.PACKAGE
     name = "fusesoc"
     version = "1"
-    builds_on = ("hsflow.eda", "hsflow.results", "hsflow.targets", "hsflow_targets", "jinja2")
+    builds_on = (
+        "hsflow.eda",
+        "hsflow.results",
+        "hsflow.targets",
+        "hsflow.templates",
+        "hsflow_targets",
+        "jinja2",
+    )
     asks = ("hsflow_targets", "hsflow_emulate")
     options_model = PackageOptions
 
