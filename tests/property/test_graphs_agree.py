@@ -9,7 +9,6 @@ import hsflow_harden.kernel as kernels
 import numpy as np
 import pytest
 from hsflow_harden.kernel import HardenedLayer, Kernel, build_kernel, is_global_pool, requantizer_output
-from hsflow_harden.pipeline import Pipeline
 from hsflow_harden.sharing import share
 from hsflow_po2.emulator import emulate
 from hypothesis import HealthCheck, given, settings
@@ -20,6 +19,7 @@ from hsflow.fixedpoint import IntArray, Interval
 from hsflow.ir.graph import Add, AveragePool, Conv, FeatureMap, Graph, MaxPool
 from hsflow.ir.interp import interpret, interpret_all, pad_image, tap
 from hsflow.ir.network import INPUT_NAME
+from hsflow.ir.pipeline import Pipeline
 from hsflow.ir.tensor import Constant, Padding, Shape, TensorFormat, Window
 
 QUICK = settings(deadline=None, max_examples=120, suppress_health_check=list(HealthCheck))

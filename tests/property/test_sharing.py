@@ -11,7 +11,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hsflow_harden.pipeline import Pipeline, stages_needed
 from hsflow_harden.sharing import adders_without_sharing, share, signed_digits
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -19,6 +18,7 @@ from hypothesis import strategies as st
 from hsflow.errors import MismatchError
 from hsflow.fixedpoint import IntArray, Interval
 from hsflow.ir.addergraph import AdderGraph
+from hsflow.ir.pipeline import Pipeline, stages_needed
 
 BYTE = Interval(0, 255)
 UNHURRIED = settings(deadline=None)
