@@ -1,0 +1,40 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Solve a matrix by alkaid."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from alkaid.cmvm import cmvm_solve
+from common import main
+
+INPUT = (0.0, 255.0, 1.0)
+
+
+def solve(matrix: Any, options: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return the stages of alkaid's solution."""
+    stages = cmvm_solve(matrix, qintervals=[INPUT] * len(matrix), **options)
+    return [_stage(stage) for stage in stages]
+
+
+def _stage(stage: Any) -> dict[str, Any]:
+    return {
+        "input_shifts": stage.inp_shifts,
+        "ops": _ops(stage),
+        "outputs": zip(stage.out_idxs, stage.out_shifts, stage.out_negs, strict=True),
+    }
+
+
+def _ops(stage: Any) -> Iterator[tuple[int, int, int, int]]:
+    for op in stage.ops:
+        if op.opcode == -1:
+            yield -1, op.data[0], -1, 0
+        elif op.opcode == -2:
+            yield -2, op.addr[0], -1, 0
+        else:
+            yield op.opcode, op.addr[0], op.addr[1], op.data[0]
+
+
+if __name__ == "__main__":
+    main(solve)
