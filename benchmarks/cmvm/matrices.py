@@ -12,8 +12,9 @@ Families, each a way from random weights to integers:
 * `u8`: signs and 8 exponents uniform;
 * `t`: signs only (ternary with the zeros).
 
-Zeros are the `int(share * entries)` entries of the smallest random weight, chosen before rounding (magnitude pruning), so
-that `z0`, `z50` and `z80` of one shape and family are one layer pruned further and further.
+Zeros of `z50` are the `int(share * entries)` entries of the smallest random weight, chosen before rounding (magnitude
+pruning), so that `z0`, `z50` and `z80` of one shape and family are one layer pruned further and further. What is left has
+few exponents: `g4`, `g8` and `g15` differ by a shift then. Zeros of `r50` are as many, anywhere.
 """
 
 from __future__ import annotations
@@ -37,12 +38,13 @@ _NAME = re.compile(
 
 @dataclass(frozen=True)
 class Spec:
-    """Describe one matrix: `channels` is None for a dense one; `zeros` is in percent."""
+    """Describe one matrix: `zeros` in percent, anywhere if `scattered`; `channels` is None for a dense one."""
 
     inputs: int
     outputs: int
     family: str
     zeros: int
+    scattered: bool = False
     channels: int | None = None
 
     def __post_init__(self) -> None:
@@ -55,13 +57,13 @@ class Spec:
     def name(self) -> str:
         """Return the name that `parse` reads."""
         shape = f"{self.inputs}x{self.outputs}" if self.channels is None else f"dw{self.channels}"
-        return f"{shape}-{self.family}-z{self.zeros}"
+        return f"{shape}-{self.family}-{'r' if self.scattered else 'z'}{self.zeros}"
 
     def build(self) -> Matrix:
         """Return the matrix."""
         if self.channels is None:
-            return weights((self.inputs, self.outputs), self.family, self.zeros)
-        taps = weights((self.channels, DEPTHWISE_TAPS), self.family, self.zeros)
+            return weights((self.inputs, self.outputs), self.family, self.zeros, self.scattered)
+        taps = weights((self.channels, DEPTHWISE_TAPS), self.family, self.zeros, self.scattered)
         return block_diagonal(taps)
 
 
@@ -74,27 +76,33 @@ def parse(name: str) -> Spec:
     match = _NAME.fullmatch(name)
     if match is None:
         raise ValueError(f"a matrix's name must be like 16x96-g8-z50 or dw96-g8-z0, not {name!r}")
-    family, zeros = match["family"], int(match["zeros"])
+    family, zeros, scattered = match["family"], int(match["zeros"]), match["where"] == "r"
     if match["channels"]:
         channels = int(match["channels"])
-        return Spec(channels * DEPTHWISE_TAPS, channels, family, zeros, channels)
-    return Spec(int(match["inputs"]), int(match["outputs"]), family, zeros)
+        return Spec(channels * DEPTHWISE_TAPS, channels, family, zeros, scattered, channels)
+    return Spec(int(match["inputs"]), int(match["outputs"]), family, zeros, scattered)
 
 
-def weights(shape: tuple[int, int], family: str, zeros: int, seed: int = SEED) -> Matrix:
+def weights(
+    shape: tuple[int, int], family: str, zeros: int, scattered: bool = False, seed: int = SEED
+) -> Matrix:
     """Return random integers of `shape` of a family, `zeros` percent of them zero."""
     generator = np.random.default_rng(seed)
     real = generator.normal(size=shape)
-    exponents = _EXPONENTS[family]
-    if family == "u8":
-        rounded = generator.integers(0, exponents, shape)
-    else:
-        rounded = _nearest_exponents(np.abs(real), exponents)
-    matrix = np.sign(real).astype(np.int64) << np.maximum(rounded, 0)
+    matrix = _rounded(real, family, generator)
+    count = zeros * real.size // 100
+    order = generator.permutation(real.size) if scattered else np.argsort(abs(real), axis=None, kind="stable")
+    matrix.flat[order[:count]] = 0
+    return matrix
+
+
+def _rounded(real: NDArray[np.float64], family: str, generator: np.random.Generator) -> Matrix:
+    count = _EXPONENTS[family]
+    uniform = family == "u8"
+    exponents = generator.integers(0, count, real.shape) if uniform else _nearest_exponents(abs(real), count)
+    matrix = np.sign(real).astype(np.int64) << np.maximum(exponents, 0)
     if family == "g15":
-        matrix[rounded < 0] = 0
-    smallest = np.argsort(np.abs(real), axis=None, kind="stable")[: zeros * real.size // 100]
-    matrix.flat[smallest] = 0
+        matrix[exponents < 0] = 0
     return matrix
 
 

@@ -8,7 +8,7 @@ import resource
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from benchmarks.cmvm.figures import OK, Result, input_intervals, measure
 from benchmarks.cmvm.matrices import Matrix
 from hsflow.ir.addergraph import AdderGraph
 
+ROOT = Path(__file__).parents[2]
 RUNNERS = Path(__file__).parent / "runners"
 HSFLOW = "hsflow"
 DA4ML = "da4ml"
@@ -41,11 +42,13 @@ class Tool:
     options: Mapping[str, Any] = field(default_factory=dict)
     tile: int = 0
 
-    def command(self, python: Path, matrix: Path, result: Path) -> list[str]:
+    def command(self, peers_python: Path, matrix: Path, result: Path) -> list[str]:
         """Return the command that runs it on a matrix file and writes its result."""
+        words = [str(matrix), str(result), "--options", json.dumps(dict(self.options))]
+        if self.program == HSFLOW:
+            return [sys.executable, "-m", "benchmarks.cmvm.run_hsflow", *words]
         runner = RUNNERS / f"run_{self.program}.py"
-        options = ["--options", json.dumps(dict(self.options)), "--tile", str(self.tile)]
-        return [str(python), str(runner), str(matrix), str(result), *options]
+        return [str(peers_python), str(runner), *words, "--tile", str(self.tile)]
 
 
 PEERS = (
@@ -92,8 +95,7 @@ class Bench:
         source, answer, log = self._paths(name, tool)
         np.save(source, np.ascontiguousarray(matrix))
         answer.unlink(missing_ok=True)
-        python = Path(sys.executable) if tool.program == HSFLOW else self.peers_python
-        status = _run(tool.command(python, source, answer), log, self.limits)
+        status = _run(tool.command(self.peers_python, source, answer), log, self.limits)
         if status == OK and not answer.is_file():
             status = FAILED
         if status != OK:
@@ -128,6 +130,7 @@ def _run(command: Sequence[str], log: Path, limits: Limits) -> str:
         try:
             done = subprocess.run(
                 command,
+                cwd=ROOT,
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 timeout=limits.seconds,
@@ -140,8 +143,3 @@ def _run(command: Sequence[str], log: Path, limits: Limits) -> str:
         return OK
     text = log.read_text(encoding="utf-8", errors="replace")
     return MEMORY if "bad_alloc" in text or "MemoryError" in text else FAILED
-
-
-def with_timeout(limits: Limits, seconds: float) -> Limits:
-    """Return limits with another time."""
-    return replace(limits, seconds=seconds)
