@@ -32,7 +32,7 @@ SEED = 1
 DEPTHWISE_TAPS = 9
 _EXPONENTS = {"g4": 4, "g8": 8, "g15": 7, "u8": 8, "t": 1}
 _NAME = re.compile(
-    r"(?:dw(?P<channels>\d+)|(?P<inputs>\d+)x(?P<outputs>\d+))-(?P<family>\w+)-z(?P<zeros>\d+)"
+    r"(?:dw(?P<channels>\d+)|(?P<inputs>\d+)x(?P<outputs>\d+))-(?P<family>\w+)-(?P<where>[zr])(?P<zeros>\d+)"
 )
 
 
