@@ -19,7 +19,7 @@ MAX_WIDTH = 62
 IntArray = NDArray[np.int64]
 
 
-@dataclass(frozen=True, order=True)
+@dataclass(frozen=True, order=True, slots=True)
 class Interval:
     """Hold the inclusive range of an integer value."""
 

@@ -7,16 +7,28 @@ program is in static single assignment form. Shifts are left shifts, free in har
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 
 from hsflow.errors import MismatchError, ModelError
-from hsflow.fixedpoint import IntArray, Interval
+from hsflow.fixedpoint import MAX_WIDTH, IntArray, Interval, check_width
+from hsflow.ir.addercolumns import (
+    MAX_BITS,
+    AdderColumns,
+    Ranges,
+    Schedule,
+    Words,
+    blocks,
+    shifted,
+    word_for,
+)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Adder:
     """Compute `(left << left_shift) + (right << right_shift)`, or the difference if `subtract`."""
 
@@ -27,7 +39,7 @@ class Adder:
     subtract: bool = False
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Output:
     """Give `value << shift`, negated if `negate`; `value` None is the constant 0."""
 
@@ -38,45 +50,107 @@ class Output:
 
 @dataclass(frozen=True)
 class AdderGraph:
-    """Hold a shift-add program with the range of each input."""
+    """Hold a shift-add program with the range of each input.
+
+    What is computed from it is computed once, and refuses (`ModelError`) what is no program.
+    """
 
     inputs: tuple[Interval, ...]
     adders: tuple[Adder, ...]
     outputs: tuple[Output, ...]
 
+    @classmethod
+    def from_columns(
+        cls, inputs: tuple[Interval, ...], columns: AdderColumns, outputs: tuple[Output, ...]
+    ) -> AdderGraph:
+        """Return the graph whose adders are the rows of `columns`: quicker than to make each `Adder` by itself."""
+        graph = cls(inputs, tuple(map(Adder, *columns.lists())), outputs)
+        vars(graph)["columns"] = columns
+        return graph
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Return how to copy or pickle: compactly, and without what was computed."""
+        return type(self).from_columns, (self.inputs, self.columns, self.outputs)
+
+    @cached_property
+    def columns(self) -> AdderColumns:
+        """Return the adders as arrays, one for each field."""
+        return AdderColumns.of_adders(self.adders)
+
+    @cached_property
+    def _program(self) -> AdderColumns:
+        """Return the columns of what is known to be a program."""
+        misplaced = self.columns.misplaced(len(self.inputs))
+        if misplaced.size:
+            number = int(misplaced[0])
+            raise ModelError(
+                "an adder may read earlier values only, shifted left",
+                where=f"value {len(self.inputs) + number}",
+                got=self.adders[number],
+                expected=f"shifts of 0 to {MAX_BITS}",
+            )
+        self._check_outputs()
+        return self.columns
+
+    def _check_outputs(self) -> None:
+        values = len(self.inputs) + len(self.adders)
+        for place, output in enumerate(self.outputs):
+            known = output.value is None or 0 <= output.value < values
+            if not known or not 0 <= output.shift <= MAX_BITS:
+                raise ModelError(
+                    "an output must be a value of the graph, shifted left",
+                    where=f"output {place}",
+                    got=output,
+                    expected=f"a value below {values}, and a shift of 0 to {MAX_BITS}",
+                )
+
+    @cached_property
+    def output_values(self) -> IntArray:
+        """Return the number of the value behind each output that is not the constant 0."""
+        return np.array([output.value for output in self.outputs if output.value is not None], dtype=np.int64)
+
+    @cached_property
+    def _ranges(self) -> Ranges:
+        return self._program.ranges(self.inputs)
+
     @cached_property
     def intervals(self) -> tuple[Interval, ...]:
         """Return the exact range of each value by interval arithmetic (inputs taken as independent)."""
-        ranges = list(self.inputs)
-        for adder in self.adders:
-            left, right = ranges[adder.left] << adder.left_shift, ranges[adder.right] << adder.right_shift
-            ranges.append(left - right if adder.subtract else left + right)
-        return tuple(ranges)
+        return self._ranges.intervals()
+
+    @cached_property
+    def widths(self) -> IntArray:
+        """Return the bits of each value, shape (values,)."""
+        return self._ranges.widths()
 
     @cached_property
     def depths(self) -> tuple[int, ...]:
         """Return the adders on the longest path to each value; 0 for an input."""
-        depths = [0] * len(self.inputs)
-        for adder in self.adders:
-            depths.append(1 + max(depths[adder.left], depths[adder.right]))
-        return tuple(depths)
+        return tuple(self._program.depths(len(self.inputs)))
 
     @property
     def depth(self) -> int:
         """Return the adders on the longest path to any output."""
         return max((self.depths[o.value] for o in self.outputs if o.value is not None), default=0)
 
+    @cached_property
+    def adder_bits(self) -> IntArray:
+        """Return the full adders that each adder is built of, shape (adders,).
+
+        A ripple adder has one for each bit of its result in which anything is added: where both operands have a bit,
+        and above, where the carry (or a sign) runs on into the upper bits. The bits below the lowest one of the operand
+        that is shifted further pass through and cost nothing; below the minuend's lowest bit, however, the subtrahend
+        is negated, and those bits count. Every adder costs at least one.
+        """
+        columns = self._program
+        both = np.maximum(columns.left_shift, columns.right_shift)
+        untouched = np.where(columns.subtract, columns.right_shift, both)
+        return np.maximum(self.widths[len(self.inputs) :] - untouched, 1)
+
     @property
     def full_adder_bits(self) -> int:
-        """Return the total width of all adders: each costs a full adder for a bit where its operands overlap."""
-        return sum(self._adder_bits(number) for number in range(len(self.adders)))
-
-    def _adder_bits(self, number: int) -> int:
-        adder = self.adders[number]
-        width = self.intervals[len(self.inputs) + number].width
-        # Bits of a left-shifted addend below the other one's lowest bit pass through; a subtrahend's must borrow.
-        untouched = adder.right_shift if adder.subtract else max(adder.left_shift, adder.right_shift)
-        return max(width - untouched, 1)
+        """Return the sum of `adder_bits`: what the graph costs without registers."""
+        return int(self.adder_bits.sum())
 
     def output_interval(self, output: Output) -> Interval:
         """Return the range of an output."""
@@ -86,55 +160,87 @@ class AdderGraph:
         return -interval if output.negate else interval
 
     def evaluate(self, inputs: IntArray) -> IntArray:
-        """Run the program on integers of shape (inputs, ...) and return shape (outputs, ...)."""
-        values = list(inputs)
-        for adder in self.adders:
-            left, right = values[adder.left] << adder.left_shift, values[adder.right] << adder.right_shift
-            values.append(left - right if adder.subtract else left + right)
-        zero = np.zeros_like(inputs[0]) if len(inputs) else np.zeros(0, dtype=np.int64)
-        return np.array([_select(output, values, zero) for output in self.outputs], dtype=np.int64)
+        """Run the program on integers of shape (inputs, ...) and return shape (outputs, ...), every integer exact.
+
+        Raises:
+            ModelError: if the inputs are so large that a result could be out of 64 bits.
+        """
+        given = np.asarray(inputs, dtype=np.int64)
+        if not given.ndim or len(given) != len(self.inputs):
+            raise ModelError(
+                "the inputs do not fit the graph", got=given.shape, expected=f"({len(self.inputs)}, ...)"
+            )
+        flat = given.reshape(len(given), math.prod(given.shape[1:]))
+        word = self._word(flat)
+        results = np.empty((len(self.outputs), flat.shape[1]), dtype=np.int64)
+        for block in blocks(flat.shape[1], len(self.depths), word):
+            values = self._schedule.run(flat[:, block].astype(word))
+            results[:, block] = self._results(values)
+        return results.reshape(len(self.outputs), *given.shape[1:])
+
+    @cached_property
+    def _schedule(self) -> Schedule:
+        return Schedule(self._program, np.array(self.depths, dtype=np.int64))
+
+    def _word(self, inputs: IntArray) -> type[np.unsignedinteger]:
+        """Return a word in which the outputs are exact for these inputs, shape (inputs, n)."""
+        bounds = zip(
+            inputs.min(axis=1, initial=0).tolist(), inputs.max(axis=1, initial=0).tolist(), strict=True
+        )
+        ranges = self._program.ranges([Interval(low, high) for low, high in bounds])
+        results = (_range_of(output, ranges) for output in self.outputs)
+        word = word_for(results)
+        if word is None:
+            raise ModelError(
+                "an output could be out of 64 bits",
+                where="an adder graph",
+                hint="use smaller shifts or fewer terms",
+            )
+        return word
+
+    def _results(self, values: Words) -> IntArray:
+        """Return the outputs, given all values in the places of the schedule."""
+        used = np.array([output.value is not None for output in self.outputs], dtype=np.bool_)
+        shifts = np.array([output.shift for output in self.outputs], dtype=np.int64)[used]
+        negate = np.array([output.negate for output in self.outputs], dtype=np.bool_)[used]
+        found = shifted(values, self._schedule.places[self.output_values], shifts, negate)
+        results = np.zeros((len(self.outputs), values.shape[1]), dtype=np.int64)
+        results[used] = found.view(np.dtype(f"i{found.itemsize}"))
+        return results
 
     def coefficients(self) -> IntArray:
         """Return the matrix that the program computes, shape (outputs, inputs): its exact proof, as it is linear."""
         return self.evaluate(np.eye(len(self.inputs), dtype=np.int64))
 
     def check(self) -> None:
-        """Check that every value is read after it was computed, and that no shift goes right.
+        """Check that every value is read after it was computed, that no shift goes right, and all widths.
 
         Raises:
-            ModelError: names the first adder or output that is wrong.
+            ModelError: names the first adder or output that is wrong, or that is wider than `MAX_WIDTH` bits.
         """
-        for number, adder in enumerate(self.adders, start=len(self.inputs)):
-            operands_known = 0 <= adder.left < number and 0 <= adder.right < number
-            if not operands_known or min(adder.left_shift, adder.right_shift) < 0:
-                raise ModelError(
-                    "an adder may read earlier values only, shifted left", where=f"value {number}", got=adder
-                )
-        values = len(self.inputs) + len(self.adders)
+        wide = np.flatnonzero(self.widths > MAX_WIDTH)
+        if wide.size:
+            check_width(int(self.widths[wide[0]]), f"value {wide[0]}")
         for place, output in enumerate(self.outputs):
-            if (output.value is not None and not 0 <= output.value < values) or output.shift < 0:
-                raise ModelError(
-                    "an output must be a value of the graph, shifted left",
-                    where=f"output {place}",
-                    got=output,
-                )
+            check_width(_range_of(output, self._ranges).width, f"output {place}")
 
     def prove(self, matrix: IntArray, where: str) -> None:
         """Check that the program computes `matrix`, shape (outputs, inputs), exactly.
 
         Raises:
             MismatchError: if the sizes differ; with the first output whose coefficients differ.
-            ModelError: if it is no program at all.
+            ModelError: if it is no program at all, or its numbers are wider than `MAX_WIDTH` bits.
         """
         self.check()
-        computed = self.coefficients()
-        if computed.shape != matrix.shape:
+        shape = (len(self.outputs), len(self.inputs))
+        if matrix.shape != shape:
             raise MismatchError(
                 "the adder graph has another size than its matrix",
                 where=where,
-                got=computed.shape,
+                got=shape,
                 expected=matrix.shape,
             )
+        computed = self.coefficients()
         wrong = np.flatnonzero((computed != matrix).any(axis=1))
         if wrong.size:
             row = int(wrong[0])
@@ -146,8 +252,8 @@ class AdderGraph:
             )
 
 
-def _select(output: Output, values: list[IntArray], zero: IntArray) -> IntArray:
+def _range_of(output: Output, ranges: Ranges) -> Interval:
     if output.value is None:
-        return zero
-    shifted = values[output.value] << output.shift
-    return -shifted if output.negate else shifted
+        return Interval(0, 0)
+    interval = Interval(ranges.low[output.value], ranges.high[output.value]) << output.shift
+    return -interval if output.negate else interval

@@ -10,6 +10,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cached_property
 
+import numpy as np
+
+from hsflow.fixedpoint import IntArray
 from hsflow.ir.addergraph import AdderGraph
 
 
@@ -26,24 +29,28 @@ class Pipeline:
         return max(0, self.graph.depths[value] - 1) // self.levels
 
     @cached_property
+    def _computed(self) -> IntArray:
+        """Return the stage of each value."""
+        return np.maximum(np.array(self.graph.depths, dtype=np.int64) - 1, 0) // self.levels
+
+    @cached_property
+    def _last_use(self) -> IntArray:
+        columns, last = self.graph.columns, self._computed.copy()
+        readers = last[len(self.graph.inputs) :].copy()
+        for operand in (columns.left, columns.right):
+            np.maximum.at(last, operand, readers)
+        last[self.graph.output_values] = self.stages
+        return last
+
+    @cached_property
     def last_use(self) -> tuple[int, ...]:
         """Return the last stage that reads each value; an output is read in stage `stages`."""
-        last = [self.stage(value) for value in range(len(self.graph.depths))]
-        for number, adder in enumerate(self.graph.adders, start=len(self.graph.inputs)):
-            for operand in (adder.left, adder.right):
-                last[operand] = max(last[operand], self.stage(number))
-        for output in self.graph.outputs:
-            if output.value is not None:
-                last[output.value] = self.stages
-        return tuple(last)
+        return tuple(self._last_use.tolist())
 
     @property
     def register_bits(self) -> int:
         """Return the flip-flops of all pipeline registers."""
-        intervals = self.graph.intervals
-        return sum(
-            (last - self.stage(value)) * intervals[value].width for value, last in enumerate(self.last_use)
-        )
+        return int(((self._last_use - self._computed) * self.graph.widths).sum())
 
 
 def stages_needed(graph: AdderGraph, levels: int) -> int:
