@@ -8,10 +8,11 @@ import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Protocol
 
 from benchmarks.cmvm.figures import Cost, Result
 from benchmarks.cmvm.matrices import Matrix
-from benchmarks.cmvm.tools import HSFLOW, Bench, Tool, hsflow_tool
+from benchmarks.cmvm.tools import HSFLOW, Tool, hsflow_tool
 
 METRICS = ("adders", "full_adder_bits", "register_bits_1", "register_bits_2")
 Say = Callable[[str], None]
@@ -70,11 +71,18 @@ def geometric_mean(ratios: Iterable[float]) -> float:
     return math.exp(sum(map(math.log, known)) / len(known)) if known else math.nan
 
 
+class RunsTools(Protocol):
+    """Be what runs a tool on a matrix."""
+
+    def run(self, tool: Tool, name: str, matrix: Matrix) -> Result:
+        """Return the proved result."""
+
+
 @dataclass(frozen=True)
 class Campaign:
     """Run tools on matrices; `kept` holds the results of the peers of an earlier run, by matrix and tool."""
 
-    bench: Bench
+    bench: RunsTools
     peers: Sequence[Tool]
     efforts: Sequence[str]
     say: Say

@@ -26,7 +26,8 @@ from typing import Any
 
 import numpy as np
 
-Solve = Callable[[Any, Mapping[str, Any]], list[dict[str, Any]]]
+Stage = dict[str, Any]
+Solve = Callable[[Any, Mapping[str, Any]], list[Stage]]
 """From a C-ordered float32 matrix of shape (inputs, outputs) and the peer's options to its stages."""
 
 
@@ -37,15 +38,15 @@ def main(solve: Solve) -> None:
     options = json.loads(arguments.options)
     solve(np.ones((2, 2), dtype=np.float32), options)
     start = time.process_time()
-    parts = [
-        {"inputs": inputs, "outputs": outputs, "solution": solve(_block(matrix, inputs, outputs), options)}
-        for inputs, outputs in _tiles(matrix.shape, arguments.tile)
-    ]
+    tiles = list(_tiles(matrix.shape, arguments.tile))
+    solutions = [solve(_block(matrix, inputs, outputs), options) for inputs, outputs in tiles]
     seconds = time.process_time() - start
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     # Both peers give the stages as Python objects: turning them into lists is not the solver's time.
-    for part in parts:
-        part["stages"] = [_plain(stage) for stage in part.pop("solution")]
+    parts = [
+        {"inputs": inputs, "outputs": outputs, "stages": [_plain(stage) for stage in solution]}
+        for (inputs, outputs), solution in zip(tiles, solutions, strict=True)
+    ]
     result = {"cpu_seconds": seconds, "peak_mib": peak, "parts": parts}
     arguments.result.write_text(json.dumps(result), encoding="utf-8")
 
@@ -70,5 +71,5 @@ def _tiles(shape: tuple[int, int], side: int) -> Iterator[tuple[list[int], list[
             yield [top, min(top + rows, shape[0])], [left, min(left + columns, shape[1])]
 
 
-def _plain(stage: dict[str, Any]) -> dict[str, Any]:
+def _plain(stage: Stage) -> Stage:
     return {key: list(value) for key, value in stage.items()}
