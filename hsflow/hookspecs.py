@@ -73,6 +73,20 @@ def hsflow_emit_kernel(tile: Any, operands: tuple[Any, ...], title: str) -> str 
 
 
 @hookspec(firstresult=True)
+def hsflow_emit_adder_graph(graph: AdderGraph, module: str, adder_levels_per_stage: int | None) -> str | None:
+    """Return the RTL of an adder graph by itself, one module, or None to leave it to the next plugin.
+
+    Args:
+        graph: a proved graph with at least one input and one output.
+        module: the module's name, a legal identifier.
+        adder_levels_per_stage: adder levels between two registers; None or 0 for none.
+
+    The ports, the packing and the latency are those that `hsflow_harden.emit_graph.emit_adder_graph` states, and that
+    a comment at the module's head repeats for the graph at hand.
+    """
+
+
+@hookspec(firstresult=True)
 def hsflow_import_model(
     model: Any, input_shape: Shape, name: str, mean: tuple[float, ...], std: tuple[float, ...]
 ) -> Network | None:

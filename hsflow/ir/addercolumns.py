@@ -93,6 +93,17 @@ class AdderColumns:
             depths.append((one if one > other else other) + 1)
         return depths
 
+    def needed(self, inputs: int, results: IntArray) -> NDArray[np.bool_]:
+        """Return which values the values `results` depend on, themselves included."""
+        needed = np.zeros(inputs + len(self), dtype=np.bool_)
+        needed[results] = True
+        flags = needed.tolist()
+        operands = zip(self.left.tolist()[::-1], self.right.tolist()[::-1], strict=True)
+        for number, (left, right) in zip(range(len(flags) - 1, inputs - 1, -1), operands, strict=True):
+            if flags[number]:
+                flags[left] = flags[right] = True
+        return np.array(flags, dtype=np.bool_)
+
     def ranges(self, inputs: Sequence[Interval]) -> Ranges:
         """Return the exact range of each value for `inputs` that are independent of each other.
 

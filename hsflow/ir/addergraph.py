@@ -8,7 +8,7 @@ program is in static single assignment form. Shifts are left shifts, free in har
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -146,6 +146,24 @@ class AdderGraph:
         both = np.maximum(columns.left_shift, columns.right_shift)
         untouched = np.where(columns.subtract, columns.right_shift, both)
         return np.maximum(self.widths[len(self.inputs) :] - untouched, 1)
+
+    def without_unused(self) -> AdderGraph:
+        """Return the graph without the adders that no output depends on; all inputs stay."""
+        inputs, columns = len(self.inputs), self._program
+        needed = columns.needed(inputs, self.output_values)
+        needed[:inputs] = True
+        if needed.all():
+            return self
+        numbers, kept = np.cumsum(needed) - 1, needed[inputs:]
+        chosen = AdderColumns(
+            numbers[columns.left[kept]],
+            numbers[columns.right[kept]],
+            columns.left_shift[kept],
+            columns.right_shift[kept],
+            columns.subtract[kept],
+        )
+        outputs = (o if o.value is None else replace(o, value=int(numbers[o.value])) for o in self.outputs)
+        return AdderGraph.from_columns(self.inputs, chosen, tuple(outputs))
 
     @property
     def full_adder_bits(self) -> int:

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from hsflow.ir.addergraph import Adder
 from hsflow_harden.kernel import Operand, Tile
@@ -15,7 +15,7 @@ def emit_tile(tile: Tile, operands: tuple[Operand, ...], title: str) -> str:
     Its ports are `clk_i`, `enable_i`, `data_i` (the tile's operands packed in order, the first one lowest) and `data_o`
     (the values of the graph's outputs, each as wide as its interval; shifts and signs are left to the requantizers).
     """
-    return "\n".join(_TileWriter(tile, operands).lines(title)) + "\n"
+    return "\n".join(TileWriter(tile, operands).lines(title)) + "\n"
 
 
 def output_slices(tile: Tile) -> list[tuple[int, int]]:
@@ -33,7 +33,7 @@ def output_width(tile: Tile) -> int:
     return sum(width for _, width in output_slices(tile))
 
 
-class _TileWriter:
+class TileWriter:
     """Write a tile line by line: operands, then stage after stage its adders and its registers."""
 
     def __init__(self, tile: Tile, operands: tuple[Operand, ...]) -> None:
@@ -102,10 +102,12 @@ class _TileWriter:
         yield ""
         for value in kept:
             yield f"  logic {self._value_range(value)}{self._at(value, stage + 1)};"
+        yield from self._clocked(f"{self._at(v, stage + 1)} <= {self._at(v, stage)};" for v in kept)
+
+    def _clocked(self, assignments: Iterable[str]) -> Iterator[str]:
         yield "  always_ff @(posedge clk_i) begin"
         yield "    if (enable_i) begin"
-        for value in kept:
-            yield f"      {self._at(value, stage + 1)} <= {self._at(value, stage)};"
+        yield from (f"      {assignment}" for assignment in assignments)
         yield "    end"
         yield "  end"
 

@@ -7,6 +7,7 @@ from hsflow import hookimpl
 from hsflow.fixedpoint import IntArray, Interval
 from hsflow.ir.addergraph import AdderGraph
 from hsflow.stage import Stage
+from hsflow_harden.emit_graph import emit_adder_graph
 from hsflow_harden.emit_tile import emit_tile
 from hsflow_harden.kernel import Operand, Tile
 from hsflow_harden.sharing import share
@@ -29,3 +30,9 @@ def hsflow_lower_layer(matrix: IntArray, inputs: tuple[Interval, ...], layer: st
 def hsflow_emit_kernel(tile: Tile, operands: tuple[Operand, ...], title: str) -> str:
     """Emit any tile as bit-parallel adders; other plugins are asked first."""
     return emit_tile(tile, operands, title)
+
+
+@hookimpl(trylast=True)
+def hsflow_emit_adder_graph(graph: AdderGraph, module: str, adder_levels_per_stage: int | None) -> str:
+    """Emit any adder graph as bit-parallel adders; other plugins are asked first."""
+    return emit_adder_graph(graph, module, adder_levels_per_stage)

@@ -1,0 +1,127 @@
+# SPDX-License-Identifier: Apache-2.0
+"""RTL of an adder graph by itself: one module from packed inputs to packed results, for use without a network."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from itertools import groupby
+
+from hsflow.fixedpoint import Interval
+from hsflow.ir.addergraph import AdderGraph, Output
+from hsflow.ir.pipeline import Pipeline, stages_needed
+from hsflow_harden.emit_tile import TileWriter
+from hsflow_harden.kernel import Operand, Tile
+
+
+def emit_adder_graph(graph: AdderGraph, module: str, adder_levels_per_stage: int | None) -> str:
+    """Return a module that computes the outputs of `graph`, shifts and signs applied.
+
+    Its ports are `data_i` (the inputs packed, input 0 lowest, each as wide as its range), `data_o` (the outputs likewise)
+    and, if anything is registered, `clk_i`. A register follows every `adder_levels_per_stage` adder levels, the last
+    one included; None or 0 makes no registers. The negation of an output, which an optimizer avoids where it can, comes
+    after the last register.
+    """
+    graph = graph.without_unused()
+    levels = adder_levels_per_stage or 0
+    stages = stages_needed(graph, levels) if levels else 0
+    pipeline = Pipeline(graph, levels or graph.depth or 1, stages)
+    everything = tuple(range(len(graph.inputs)))
+    tile = Tile(module, everything, tuple(range(len(graph.outputs))), pipeline)
+    return "\n".join(_GraphWriter(tile, _operands(graph.inputs)).lines("")) + "\n"
+
+
+def _operands(inputs: Iterable[Interval]) -> tuple[Operand, ...]:
+    offset, operands = 0, []
+    for interval in inputs:
+        operands.append(Operand(offset, interval.width, interval, interval.signed))
+        offset += interval.width
+    return tuple(operands)
+
+
+class _GraphWriter(TileWriter):
+    """Write a tile that is never stalled, and whose outputs are final results."""
+
+    def lines(self, title: str) -> Iterator[str]:
+        yield from self._head(title)
+        yield from self._inputs()
+        for stage in range(max(self.pipeline.stages, 1)):
+            yield from self._adders(stage)
+            if self.pipeline.stages:
+                yield from self._registers(stage)
+        yield from self._outputs()
+        yield from self._unused()
+        yield "endmodule"
+        if self._narrows():
+            yield "// verilator lint_on UNUSEDSIGNAL"
+
+    def _head(self, title: str) -> Iterator[str]:
+        graph, latency = self.graph, self.pipeline.stages
+        made = f"{latency} cycles" if latency != 1 else "1 cycle"
+        results = [graph.output_interval(output) for output in graph.outputs]
+        yield "// SPDX-License-Identifier: Apache-2.0"
+        yield "//"
+        yield f"// A constant matrix times a vector: {len(graph.outputs)} sums of {len(graph.inputs)} inputs."
+        yield f"// {len(graph.adders)} adders, depth {graph.depth}, latency {made if latency else '0 (no clock)'}."
+        yield "//"
+        yield from _packing("data_i", "input", graph.inputs)
+        yield from _packing("data_o", "output", results)
+        if self._narrows():
+            yield "// Some results are narrower than an operand, whose upper bits cancel and are not read."
+            yield "// verilator lint_off UNUSEDSIGNAL"
+        yield f"module {self.tile.module} ("
+        if latency:
+            yield "  input  logic clk_i,"
+        yield f"  input  logic [{sum(interval.width for interval in graph.inputs) - 1}:0] data_i,"
+        yield f"  output logic [{sum(interval.width for interval in results) - 1}:0] data_o"
+        yield ");"
+        yield ""
+
+    def _narrows(self) -> bool:
+        """Tell whether an adder or an output needs fewer bits than it is given: if ranges lie far from 0."""
+        graph, widths = self.graph, self.graph.widths
+        columns, made = graph.columns, widths[len(graph.inputs) :]
+        wider = (widths[columns.left] > made) | (widths[columns.right] > made)
+        read = (output for output in graph.outputs if output.value is not None)
+        return bool(wider.any()) or any(
+            graph.output_interval(output).width < widths[output.value] for output in read
+        )
+
+    def _clocked(self, assignments: Iterable[str]) -> Iterator[str]:
+        yield "  always_ff @(posedge clk_i) begin"
+        yield from (f"    {assignment}" for assignment in assignments)
+        yield "  end"
+
+    def _outputs(self) -> Iterator[str]:
+        offset = 0
+        yield ""
+        for output in self.graph.outputs:
+            width = self.graph.output_interval(output).width
+            yield f"  assign data_o[{offset}+:{width}] = {self._result(output, width)};"
+            offset += width
+
+    def _result(self, output: Output, width: int) -> str:
+        if output.value is None:
+            return f"{width}'d0"
+        term = self._term(output.value, output.shift, width, self.pipeline.stages)
+        return f"-{term}" if output.negate else term
+
+    def _unused(self) -> Iterator[str]:
+        """Yield a wire for each input that nothing reads: a column of zeros, say."""
+        read = {*self.graph.columns.left.tolist(), *self.graph.columns.right.tolist()}
+        read.update(self.graph.output_values.tolist())
+        for number in range(len(self.graph.inputs)):
+            if number not in read:
+                yield f"  wire unused_x{number} = ^x{number};"
+
+
+def _packing(port: str, name: str, intervals: Iterable[Interval]) -> Iterator[str]:
+    """Yield a comment line for each run of numbers of one format: their bits, widths and signs."""
+    yield f"// {port}:"
+    offset = number = 0
+    for (width, signed), run in groupby(intervals, key=lambda interval: (interval.width, interval.signed)):
+        count = len(list(run))
+        numbers = f"{name} {number}" if count == 1 else f"{name}s {number} to {number + count - 1}"
+        sign = "signed" if signed else "unsigned"
+        each = "" if count == 1 else f", {width} bits each"
+        yield f"//   [{offset + count * width - 1}:{offset}] {numbers}, {sign}{each}"
+        offset, number = offset + count * width, number + count
