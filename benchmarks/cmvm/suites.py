@@ -28,7 +28,7 @@ def default() -> list[Spec]:
         *_all_families(["16x96", "24x144", "32x192", "64x384"]),
         *_family(["96x576", "576x96"], ["g8"], ZEROS),
         *_family(["160x960", "960x160"], ["g8"], ("z80",)),
-        *_family(["dw96", "dw384"], ["g8"], ("z0", "z50")),
+        *_family(["dw96", "dw192"], ["g8"], ("z0", "z50")),
         *_kernels([(16, 32), (32, 64)], ZEROS),
     ]
 
