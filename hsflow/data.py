@@ -25,6 +25,7 @@ MAX_LABEL = (1 << 16) - 1
 _HELD_OUT = 1 / 3
 _ARRAYS = ("train_images", "train_labels", "test_images", "test_labels")
 _SUFFIX = ".npy"
+_INTEGERS = "iu"
 
 Array = NDArray[Any]
 
@@ -161,8 +162,8 @@ def read_npz(path: Path, names: Sequence[str]) -> dict[str, Array]:
         }
 
 
-def read_npy(path: Path) -> Array:
-    """Return the array of an `.npy` file from a stranger.
+def read_npy(path: Path, kinds: str = _INTEGERS) -> Array:
+    """Return the array of an `.npy` file from a stranger; `kinds` are NumPy's letters of the types that are taken.
 
     Raises:
         ConfigurationError: if the file is no readable `.npy` file, larger than `MAX_BYTES`, or not of integers.
@@ -170,7 +171,7 @@ def read_npy(path: Path) -> Array:
     with _readable(path, _SUFFIX):
         size = path.stat().st_size
         _check_size(path, size)
-        return _read_array(partial(path.open, "rb"), size, str(path))
+        return _read_array(partial(path.open, "rb"), size, str(path), kinds)
 
 
 @contextmanager
@@ -200,7 +201,7 @@ def _check_size(path: Path, size: int) -> None:
         )
 
 
-def _read_array(opened: Callable[[], Any], size: int, where: str) -> Array:
+def _read_array(opened: Callable[[], Any], size: int, where: str, kinds: str = _INTEGERS) -> Array:
     """Read an array of `size` bytes, its header included, after the header was found to tell the truth.
 
     NumPy allocates what a header claims before it reads; so what it claims must be there.
@@ -208,9 +209,13 @@ def _read_array(opened: Callable[[], Any], size: int, where: str) -> Array:
     with opened() as file:
         shape, dtype = _header(file)
         length = size - file.tell()
-    if dtype.kind not in "iu":
+    if dtype.kind not in kinds:
         raise ConfigurationError(
-            "an array is not of integers", where=where, got=f"type {dtype}", expected="integers"
+            "an array is not of integers",
+            where=where,
+            got=f"type {dtype}",
+            expected="integers",
+            hint="make integers of it as they are meant to be, then save `array.astype(np.int64)`",
         )
     if math.prod(shape) * dtype.itemsize != length:
         raise ConfigurationError(
