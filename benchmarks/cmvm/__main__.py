@@ -94,9 +94,10 @@ def _report(rows: Sequence[Row], arguments: argparse.Namespace, python: Path) ->
     growth = points(rows, hsflow_tool("normal").name).exponent()
     bars = report.bars(rows, growth)
     print("\nBars", *bars, sep="\n")
-    if not arguments.no_plot:
+    drawn = [one for one in series if one.nonzeros]
+    if drawn and not arguments.no_plot:
         image = arguments.output / "growth.png"
-        plot([one for one in series if one.nonzeros], python, image)
+        plot(drawn, python, image)
         print(f"\n{image}")
     return int(any(bar.missed for bar in bars))
 

@@ -122,6 +122,18 @@ def _ratio_bars(rows: Sequence[Row], effort: str, limit: float) -> Iterator[Bar]
             what = f"effort {effort}, {metric.replace('_', ' ')} over {peer}"
             yield Bar(f"{what}, geometric mean", limit, geometric_mean(found))
             yield Bar(f"{what}, worst", 1.0, max(found, default=None))
+        yield Bar(
+            f"effort {effort}, matrices without a graph as shallow as {peer}'s",
+            0,
+            _missing(rows, effort, peer),
+        )
+
+
+def _missing(rows: Sequence[Row], effort: str, peer: str) -> int | None:
+    """Return how many matrices hsflow was run on but not solved at the peer's depth; None if it was run on none."""
+    run = [row for row in rows if hsflow_tool(effort).name in row.results]
+    theirs = {row.name for row in run if (row.better_peer if peer == BETTER else peer in row.peers)}
+    return len(theirs - ratios(rows, effort, peer, "adders").keys()) if run else None
 
 
 def _time_bars(rows: Sequence[Row]) -> list[Bar]:

@@ -143,6 +143,9 @@ def test_a_ratio_is_taken_at_equal_or_smaller_depth() -> None:
 def test_a_graph_deeper_than_it_was_told_counts_for_nothing() -> None:
     row = row_of(da4ml=(100, 4), hsflow_normal=(80, 6), hsflow_normal_d4=(70, 5))
     assert row.ratio("normal", "da4ml", "adders") is None
+    bars = {bar.text: bar for bar in report.bars([row], growth=None)}
+    assert bars["effort normal, matrices without a graph as shallow as da4ml's"].missed
+    assert bars["effort high, matrices without a graph as shallow as da4ml's"].value is None
 
 
 def test_bars_are_met_or_missed() -> None:
