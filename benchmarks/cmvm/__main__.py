@@ -26,6 +26,7 @@ LARGE = "large"
 def main(words: Sequence[str] | None = None) -> int:
     """Run the bench; 1 if a bar that was run is missed."""
     arguments = _arguments(words)
+    arguments.output, arguments.venv = arguments.output.absolute(), arguments.venv.absolute()
     output: Path = arguments.output
     output.mkdir(parents=True, exist_ok=True)
     with_peers = any(suite != LARGE for suite in arguments.suites) or arguments.matrices

@@ -186,11 +186,11 @@ def main(words: Sequence[str] | None = None) -> int:
     add("--venv", type=Path, default=OUTPUT / "venv")
     add("--output", type=Path, default=OUTPUT)
     arguments = parser.parse_args(words)
-    output: Path = arguments.output
-    bench = Bench(prepare(arguments.venv), output, Limits())
+    output: Path = arguments.output.absolute()
+    bench = Bench(prepare(arguments.venv.absolute()), output, Limits())
     libraries = [generic()]
     if arguments.asap7:
-        libraries.append(asap7(Path(arguments.asap7), output / "synthesis" / "asap7"))
+        libraries.append(asap7(Path(arguments.asap7).absolute(), output / "synthesis" / "asap7"))
     columns = [Column(library, adders) for library in libraries for adders in (False, True)]
     work = Synthesizer(bench, arguments.effort, columns)
     found = {}
