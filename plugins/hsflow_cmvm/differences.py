@@ -12,9 +12,9 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 
 from hsflow.fixedpoint import IntArray
+from hsflow_cmvm.compiled import compiled
 from hsflow_cmvm.terms import NONE
 
 _MOST_WORK = 200_000_000
@@ -62,13 +62,13 @@ def difference(matrix: IntArray, derivation: Derivation) -> IntArray:
     return rest
 
 
-@njit(cache=True)
+@compiled
 def _unconnected(rows: int) -> Derivation:
     none, zero = np.full(rows, NONE), np.zeros(rows, np.int64)
     return Derivation(none, zero, none.copy(), zero.copy(), zero.copy(), np.arange(rows))
 
 
-@njit(cache=True)
+@compiled
 def _count(number: int) -> int:
     """Return the nonzero digits of the nonadjacent form."""
     magnitude = abs(number)
@@ -80,7 +80,7 @@ def _count(number: int) -> int:
     return count
 
 
-@njit(cache=True)
+@compiled
 def _digits(matrix: IntArray) -> IntArray:
     counts = np.zeros(matrix.shape[0], np.int64)
     for row in range(matrix.shape[0]):
@@ -89,7 +89,7 @@ def _digits(matrix: IntArray) -> IntArray:
     return counts
 
 
-@njit(cache=True)
+@compiled
 def _distance(one: IntArray, other: IntArray, sign: int, below: int) -> int:
     """Return the digits of `one - sign * other`, or any number from `below` on if there are so many."""
     count = 0
@@ -100,7 +100,7 @@ def _distance(one: IntArray, other: IntArray, sign: int, below: int) -> int:
     return count
 
 
-@njit(cache=True)
+@compiled
 def _row_with(hashes: IntArray, order: IntArray, wanted: int) -> int:
     """Return the row with a hash, or NONE; `order` sorts the hashes."""
     low, high = 0, order.size
@@ -113,7 +113,7 @@ def _row_with(hashes: IntArray, order: IntArray, wanted: int) -> int:
     return order[low] if low < order.size and hashes[order[low]] == wanted else NONE
 
 
-@njit(cache=True)
+@compiled
 def _spanning_tree(
     matrix: IntArray, hashes: IntArray, sorted_rows: IntArray, digits: IntArray, height: int
 ) -> tuple[Derivation, int]:
@@ -136,7 +136,7 @@ def _spanning_tree(
     return tree, total
 
 
-@njit(cache=True)
+@compiled
 def _relax(
     matrix: IntArray,
     hashes: IntArray,

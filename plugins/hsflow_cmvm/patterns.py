@@ -10,16 +10,16 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 
 from hsflow.fixedpoint import IntArray
+from hsflow_cmvm.compiled import compiled, inlined
 
 EMPTY = -1
 _OFFSET_ZERO = 128
 _HASH = np.int64(-7046029254386353131)  # 2**64 / golden ratio (Knuth, TAOCP 6.4)
 
 
-@njit(cache=True, inline="always")
+@inlined
 def pattern_key(value: int, shift: int, minus: int, other: int, other_shift: int, other_minus: int) -> int:
     """Return the key of the pattern that two terms form, whichever comes first."""
     if value > other or (value == other and shift > other_shift):
@@ -27,7 +27,7 @@ def pattern_key(value: int, shift: int, minus: int, other: int, other_shift: int
     return (value << 33) | (other << 9) | ((other_shift - shift + _OFFSET_ZERO) << 1) | (minus ^ other_minus)
 
 
-@njit(cache=True, inline="always")
+@inlined
 def pattern_of(key: int) -> tuple[int, int, int, int]:
     """Return (first value, second value, offset, minus) of a key."""
     return key >> 33, (key >> 9) & 0xFFFFFF, ((key >> 1) & 0xFF) - _OFFSET_ZERO, key & 1
@@ -41,7 +41,7 @@ class Table(NamedTuple):
     used: IntArray
 
 
-@njit(cache=True)
+@compiled
 def new_table(entries: int) -> Table:
     """Return an empty table with room for `entries`."""
     slots = 64
@@ -50,7 +50,7 @@ def new_table(entries: int) -> Table:
     return Table(np.full(slots, EMPTY), np.zeros(slots, np.int64), np.zeros(1, np.int64))
 
 
-@njit(cache=True, inline="always")
+@inlined
 def slot_of(table: Table, key: int) -> int:
     """Return the slot of `key`, or the empty one where it belongs."""
     mask = table.keys.size - 1
@@ -61,7 +61,7 @@ def slot_of(table: Table, key: int) -> int:
     return slot
 
 
-@njit(cache=True, inline="always")
+@inlined
 def claim(table: Table, key: int) -> int:
     """Return the slot of `key`, which is entered with count 0 if it is new. The caller has made room."""
     slot = slot_of(table, key)
@@ -72,7 +72,7 @@ def claim(table: Table, key: int) -> int:
     return slot
 
 
-@njit(cache=True)
+@compiled
 def with_room(table: Table, entries: int, least: int) -> Table:
     """Return a table with room for `entries` more, which keeps what counts at least `least`."""
     if 2 * (table.used[0] + entries) <= table.keys.size:
@@ -93,14 +93,14 @@ class Heap(NamedTuple):
     size: IntArray
 
 
-@njit(cache=True)
+@compiled
 def new_heap(room: int) -> Heap:
     """Return an empty heap."""
     room = max(room, 16)
     return Heap(np.zeros(room, np.int64), np.zeros(room, np.int64), np.zeros(1, np.int64))
 
 
-@njit(cache=True)
+@compiled
 def push(heap: Heap, priority: int, key: int) -> Heap:
     """Enter a key and return the heap, which may have moved to larger arrays."""
     if heap.size[0] == heap.keys.size:
@@ -121,7 +121,7 @@ def push(heap: Heap, priority: int, key: int) -> Heap:
     return heap
 
 
-@njit(cache=True)
+@compiled
 def pop(heap: Heap) -> tuple[int, int]:
     """Remove and return (priority, key) of the first entry; the heap must not be empty."""
     first = heap.priorities[0], heap.keys[0]
@@ -142,6 +142,6 @@ def pop(heap: Heap) -> tuple[int, int]:
     return first
 
 
-@njit(cache=True, inline="always")
+@inlined
 def _before(priority: int, key: int, other_priority: int, other_key: int) -> bool:
     return priority > other_priority or (priority == other_priority and key < other_key)

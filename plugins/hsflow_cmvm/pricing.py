@@ -4,10 +4,10 @@
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
 from hsflow.fixedpoint import IntArray
 from hsflow.lowering import LoweringGoal, Objective
+from hsflow_cmvm.compiled import compiled
 from hsflow_cmvm.summation import Prices, Program
 from hsflow_cmvm.terms import NONE, bits
 
@@ -35,7 +35,7 @@ def price_of(program: Program, outputs: IntArray, prices: Prices, objective: Obj
     return int(adders * _FULL_ADDER + registers * prices.register)
 
 
-@njit(cache=True)
+@compiled
 def _bits(program: Program, outputs: IntArray, levels: int) -> tuple[int, int]:
     """Return the full-adder bits and the register bits, as `AdderGraph` and `Pipeline` define them."""
     count = program.count[0]

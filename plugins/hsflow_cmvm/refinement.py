@@ -9,10 +9,10 @@ shuffled. The rounds are counted in work, not in seconds, so that the same matri
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
 from hsflow.fixedpoint import IntArray
-from hsflow_cmvm.patterns import Table, claim, new_table, pattern_key, slot_of
+from hsflow_cmvm.compiled import compiled, inlined
+from hsflow_cmvm.patterns import Table, claim, new_table, pattern_key
 from hsflow_cmvm.sharing import Search, draw, share
 from hsflow_cmvm.terms import NONE, Terms, Values, append, new_terms
 
@@ -20,7 +20,7 @@ _MOST_PAIRS = 30_000
 """The most pairs of terms in one round, which bounds its time (about a millisecond)."""
 
 
-@njit(cache=True)
+@compiled
 def refine(terms: Terms, values: Values, search: Search, effort: int) -> Terms:
     """Improve a shared state for `effort` pairs of terms that are looked at again; return its rows."""
     inputs = _inputs(values)
@@ -44,7 +44,7 @@ def refine(terms: Terms, values: Values, search: Search, effort: int) -> Terms:
     return compact(terms, values)
 
 
-@njit(cache=True, inline="always")
+@inlined
 def _inputs(values: Values) -> int:
     number = 0
     while number < values.count[0] and values.first[number] == NONE:
@@ -52,7 +52,7 @@ def _inputs(values: Values) -> int:
     return number
 
 
-@njit(cache=True)
+@compiled
 def _cost(terms: Terms, rows: IntArray) -> int:
     cost = 0
     for row in rows:
@@ -60,7 +60,7 @@ def _cost(terms: Terms, rows: IntArray) -> int:
     return cost
 
 
-@njit(cache=True)
+@compiled
 def _take_back(terms: Terms, values: Values, search: Search, inputs: int) -> tuple[IntArray, IntArray, int]:
     """Choose values to take back; return a flag for each value, the rows that used them, and the pairs in these."""
     count = values.count[0]
@@ -73,7 +73,7 @@ def _take_back(terms: Terms, values: Values, search: Search, inputs: int) -> tup
         if values.alive[value] == 0 or work > _MOST_PAIRS:
             continue
         first, second = values.first[value], values.second[value]
-        touches = first == one or first == other or second == one or second == other
+        touches = first in (one, other) or second in (one, other)
         if touches and draw(search.random, 10) < 7:
             work += _take(terms, value, taken, affected)
     uses = _uses(terms, values)
@@ -89,7 +89,7 @@ def _take_back(terms: Terms, values: Values, search: Search, inputs: int) -> tup
     return taken, np.flatnonzero(affected), work
 
 
-@njit(cache=True)
+@compiled
 def _take(terms: Terms, value: int, taken: IntArray, affected: IntArray) -> int:
     """Mark a value and its rows; return the pairs of terms in rows that are new."""
     taken[value] = 1
@@ -104,7 +104,7 @@ def _take(terms: Terms, value: int, taken: IntArray, affected: IntArray) -> int:
     return work
 
 
-@njit(cache=True)
+@compiled
 def _uses(terms: Terms, values: Values) -> IntArray:
     """Return how often each value is read, by rows and by values."""
     uses = np.zeros(values.count[0], np.int64)
@@ -118,7 +118,7 @@ def _uses(terms: Terms, values: Values) -> IntArray:
     return uses
 
 
-@njit(cache=True)
+@compiled
 def _expand(terms: Terms, values: Values, rows: IntArray, taken: IntArray) -> Terms:
     """Return the rows alone, with the operands of the values that were taken back in their place."""
     sizes = np.zeros(rows.size + 1, np.int64)
@@ -143,7 +143,7 @@ def _expand(terms: Terms, values: Values, rows: IntArray, taken: IntArray) -> Te
     return scratch
 
 
-@njit(cache=True)
+@compiled
 def _append_expanded(
     scratch: Terms,
     values: Values,
@@ -170,7 +170,7 @@ def _append_expanded(
         size += 2
 
 
-@njit(cache=True)
+@compiled
 def _known(values: Values, taken: IntArray) -> Table:
     """Return the patterns of the values that stay."""
     known = new_table(2 * values.count[0])
@@ -180,7 +180,7 @@ def _known(values: Values, taken: IntArray) -> Table:
     return known
 
 
-@njit(cache=True, inline="always")
+@inlined
 def _key(values: Values, value: int) -> int:
     offset = values.offset[value]
     return pattern_key(
@@ -188,7 +188,7 @@ def _key(values: Values, value: int) -> int:
     )
 
 
-@njit(cache=True)
+@compiled
 def _accept(terms: Terms, values: Values, rows: IntArray, scratch: Terms, taken: IntArray) -> None:
     """Write the rows back, and drop the values that were taken back."""
     for row in rows:
@@ -202,7 +202,7 @@ def _accept(terms: Terms, values: Values, rows: IntArray, scratch: Terms, taken:
     _drop_unused(terms, values)
 
 
-@njit(cache=True)
+@compiled
 def _clear(terms: Terms, row: int) -> None:
     from_place = terms.start[row]
     for place in range(from_place, from_place + terms.length[row]):
@@ -217,7 +217,7 @@ def _clear(terms: Terms, row: int) -> None:
     terms.load[row] = 0
 
 
-@njit(cache=True)
+@compiled
 def _drop_unused(terms: Terms, values: Values) -> None:
     uses = _uses(terms, values)
     for value in range(values.count[0] - 1, -1, -1):
@@ -227,7 +227,7 @@ def _drop_unused(terms: Terms, values: Values) -> None:
             uses[values.second[value]] -= 1
 
 
-@njit(cache=True)
+@compiled
 def compact(terms: Terms, values: Values) -> Terms:
     """Number the values without gaps and return the rows with the new numbers."""
     new = np.full(values.count[0], NONE)

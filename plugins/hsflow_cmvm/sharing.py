@@ -12,9 +12,9 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 
 from hsflow.fixedpoint import IntArray
+from hsflow_cmvm.compiled import compiled, inlined
 from hsflow_cmvm.patterns import (
     EMPTY,
     Heap,
@@ -50,14 +50,14 @@ class Search(NamedTuple):
     random: IntArray
 
 
-@njit(cache=True, inline="always")
+@inlined
 def draw(random: IntArray, below: int) -> int:
     """Return a number from 0 to `below` - 1 (a linear congruential generator: Knuth, MMIX)."""
     random[0] = random[0] * 6364136223846793005 + 1442695040888963407
     return ((random[0] >> 33) & 0x7FFFFFFF) % max(below, 1)
 
 
-@njit(cache=True)
+@compiled
 def share(terms: Terms, values: Values, known: Table, search: Search) -> Table:
     """Extract patterns until none occurs twice; `known` maps the patterns of values to their numbers and is returned."""
     table = _count_patterns(terms, known)
@@ -73,7 +73,7 @@ def share(terms: Terms, values: Values, known: Table, search: Search) -> Table:
         table, heap = _extract(key, table, heap, known, terms, values, search)
 
 
-@njit(cache=True)
+@compiled
 def _count_patterns(terms: Terms, known: Table) -> Table:
     """Return every pattern that occurs twice, or that is a value already."""
     table = new_table(2 * terms.value.size)
@@ -95,7 +95,7 @@ def _count_patterns(terms: Terms, known: Table) -> Table:
     return kept
 
 
-@njit(cache=True, inline="always")
+@inlined
 def _chances(table: Table, known: Table, slot: int) -> int:
     """Return the occurrences of a pattern, and one more if its value is there already: then each saves an adder."""
     key = table.keys[slot]
@@ -104,7 +104,7 @@ def _chances(table: Table, known: Table, slot: int) -> int:
     return table.counts[slot] + (1 if known.keys[slot_of(known, key)] == key else 0)
 
 
-@njit(cache=True, inline="always")
+@inlined
 def _offer(heap: Heap, table: Table, known: Table, slot: int, search: Search) -> Heap:
     chances = _chances(table, known, slot)
     if chances < 2:
@@ -112,7 +112,7 @@ def _offer(heap: Heap, table: Table, known: Table, slot: int, search: Search) ->
     return push(heap, chances * ONE + draw(search.random, search.jitter), table.keys[slot])
 
 
-@njit(cache=True)
+@compiled
 def _choose(
     heap: Heap, table: Table, known: Table, terms: Terms, values: Values, search: Search
 ) -> tuple[Heap, int]:
@@ -147,7 +147,7 @@ def _choose(
     return heap, keys[best] if found else EMPTY
 
 
-@njit(cache=True, inline="always")
+@inlined
 def _partner(terms: Terms, place: int, value: int, shift: int, minus: int) -> int:
     """Return the place of a term in the row of `place`, or NONE."""
     row = terms.row[place]
@@ -162,13 +162,13 @@ def _partner(terms: Terms, place: int, value: int, shift: int, minus: int) -> in
     return NONE
 
 
-@njit(cache=True, inline="always")
+@inlined
 def _added_load(values: Values, first: int, second: int) -> int:
     depths = values.depth[first], values.depth[second]
     return (2 << max(depths)) - (1 << depths[0]) - (1 << depths[1])
 
 
-@njit(cache=True)
+@compiled
 def _weigh(key: int, table: Table, terms: Terms, values: Values, search: Search) -> tuple[int, int]:
     """Return how often a pattern can be extracted within the depth, and the chances that are lost."""
     first, second, offset, minus = pattern_of(key)
@@ -189,7 +189,7 @@ def _weigh(key: int, table: Table, terms: Terms, values: Values, search: Search)
     return possible, lost * possible // (4 * max(chances, 1))
 
 
-@njit(cache=True)
+@compiled
 def _lost_chances(table: Table, terms: Terms, place: int, other: int) -> int:
     row, lost = terms.row[place], 0
     for third in range(terms.start[row], terms.start[row] + terms.length[row]):
@@ -198,13 +198,13 @@ def _lost_chances(table: Table, terms: Terms, place: int, other: int) -> int:
     return lost
 
 
-@njit(cache=True, inline="always")
+@inlined
 def _lost(count: int) -> int:
     """Return the share of a pattern's chances that goes with one of its occurrences: together, all but one."""
     return ONE - ONE // max(count, 1)
 
 
-@njit(cache=True, inline="always")
+@inlined
 def _slot(table: Table, terms: Terms, place: int, other: int) -> int:
     return slot_of(
         table,
@@ -219,12 +219,12 @@ def _slot(table: Table, terms: Terms, place: int, other: int) -> int:
     )
 
 
-@njit(cache=True, inline="always")
+@inlined
 def _count(table: Table, terms: Terms, place: int, other: int) -> int:
     return table.counts[_slot(table, terms, place, other)]
 
 
-@njit(cache=True)
+@compiled
 def _extract(
     key: int, table: Table, heap: Heap, known: Table, terms: Terms, values: Values, search: Search
 ) -> tuple[Table, Heap]:
@@ -257,7 +257,7 @@ def _extract(
     return table, heap
 
 
-@njit(cache=True, inline="always")
+@inlined
 def _enter(
     fresh: Table, slot: int, table: Table, heap: Heap, known: Table, search: Search, new: bool
 ) -> Heap:
@@ -265,15 +265,15 @@ def _enter(
     key = fresh.keys[slot]
     if new and fresh.counts[slot] < 2:
         return heap
-    if not new and fresh.counts[slot] + table.counts[slot_of(table, key)] < 2:
-        if known.keys[slot_of(known, key)] != key:
-            return heap
+    together = fresh.counts[slot] + table.counts[slot_of(table, key)]
+    if not new and together < 2 and known.keys[slot_of(known, key)] != key:
+        return heap
     entered = claim(table, key)
     table.counts[entered] += fresh.counts[slot]
     return _offer(heap, table, known, entered, search)
 
 
-@njit(cache=True)
+@compiled
 def _rows_with(terms: Terms, value: int) -> IntArray:
     """Return the rows that contain a value, in order."""
     size, place = 0, terms.head[value]
@@ -286,7 +286,7 @@ def _rows_with(terms: Terms, value: int) -> IntArray:
     return np.unique(rows)
 
 
-@njit(cache=True)
+@compiled
 def _replace(
     table: Table, fresh: Table, terms: Terms, values: Values, place: int, other: int, value: int, shift: int
 ) -> None:
@@ -305,7 +305,7 @@ def _replace(
     append(terms, values, row, value, shift, minus)
 
 
-@njit(cache=True, inline="always")
+@inlined
 def _forget(table: Table, terms: Terms, place: int, other: int) -> None:
     slot = _slot(table, terms, place, other)
     if table.keys[slot] != EMPTY and table.counts[slot] > 0:

@@ -13,9 +13,9 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 
 from hsflow.fixedpoint import IntArray
+from hsflow_cmvm.compiled import compiled, inlined
 from hsflow_cmvm.terms import NONE, Terms, Values, bits
 
 _MOST_LEAVES = 24
@@ -53,7 +53,7 @@ class Prices(NamedTuple):
     register: int
 
 
-@njit(cache=True)
+@compiled
 def summation(terms: Terms, values: Values, prices: Prices, spare: int) -> tuple[Program, IntArray]:
     """Return the program of all rows, with room for `spare` adders more, and each row's term (value, shift, minus).
 
@@ -75,7 +75,7 @@ def summation(terms: Terms, values: Values, prices: Prices, spare: int) -> tuple
     return program, outputs
 
 
-@njit(cache=True)
+@compiled
 def _new_program(values: Values, inputs: int, room: int) -> Program:
     columns = np.zeros((9, room), np.int64)
     columns[6, :inputs] = values.low[:inputs]
@@ -94,7 +94,7 @@ def _new_program(values: Values, inputs: int, room: int) -> Program:
     )
 
 
-@njit(cache=True)
+@compiled
 def _emit(
     program: Program, left: int, left_shift: int, right: int, right_shift: int, subtract: int
 ) -> tuple[int, int]:
@@ -116,7 +116,7 @@ def _emit(
     return number, common
 
 
-@njit(cache=True)
+@compiled
 def _combine(program: Program, one: IntArray, other: IntArray, minus: int) -> IntArray:
     """Add two terms (value, shift, minus) and return the term of their sum, stored as `minus` tells if that is free."""
     if one[2] == other[2]:
@@ -128,7 +128,7 @@ def _combine(program: Program, one: IntArray, other: IntArray, minus: int) -> In
     return np.array([value, shift, minus])
 
 
-@njit(cache=True)
+@compiled
 def join(program: Program, one: IntArray, other: IntArray) -> IntArray:
     """Add two terms, either of which may be empty, and return the term of their sum."""
     if one[0] == NONE:
@@ -136,7 +136,7 @@ def join(program: Program, one: IntArray, other: IntArray) -> IntArray:
     return one if other[0] == NONE else _combine(program, one, other, 0)
 
 
-@njit(cache=True)
+@compiled
 def _add_value(program: Program, values: Values, value: int) -> None:
     """Add the adder of a value, with the sign that needs fewer full adders."""
     first, second, offset = values.first[value], values.second[value], values.offset[value]
@@ -150,7 +150,7 @@ def _add_value(program: Program, values: Values, value: int) -> None:
     program.negated[term[0]] = term[2]
 
 
-@njit(cache=True)
+@compiled
 def _sum_row(program: Program, terms: Terms, row: int, prices: Prices, uses: IntArray) -> IntArray:
     size = terms.length[row]
     if size == 0:
@@ -166,7 +166,7 @@ def _sum_row(program: Program, terms: Terms, row: int, prices: Prices, uses: Int
     return _sum_tree(program, items, prices, uses)
 
 
-@njit(cache=True)
+@compiled
 def _order(program: Program, items: IntArray, by_arrival: bool) -> IntArray:
     """Return the items by magnitude, or by arrival and then magnitude."""
     keys = np.zeros(items.shape[0], np.int64)
@@ -178,7 +178,7 @@ def _order(program: Program, items: IntArray, by_arrival: bool) -> IntArray:
     return items[np.sort(keys) & 0xFFFFFFFF]
 
 
-@njit(cache=True)
+@compiled
 def _add_pairs(program: Program, items: IntArray) -> IntArray:
     """Add neighbours of the earliest arrival; one that is left alone waits for the next level, which costs no depth."""
     items = _order(program, items, True)
@@ -195,7 +195,7 @@ def _add_pairs(program: Program, items: IntArray) -> IntArray:
     return kept
 
 
-@njit(cache=True)
+@compiled
 def _sum_tree(program: Program, items: IntArray, prices: Prices, uses: IntArray) -> IntArray:
     if items.shape[0] == 1:
         return items[0]
@@ -225,7 +225,7 @@ class Trees(NamedTuple):
     shift: IntArray
 
 
-@njit(cache=True)
+@compiled
 def _best_tree(program: Program, items: IntArray, prices: Prices, uses: IntArray) -> tuple[int, int, Trees]:
     """Return the least price of a tree over the items in order, the sign of its sum, and the trees of all intervals."""
     size, levels = items.shape[0], prices.depth + 2
@@ -250,13 +250,13 @@ def _best_tree(program: Program, items: IntArray, prices: Prices, uses: IntArray
     return (last[1] + penalty if negated else last[0]), int(negated), trees
 
 
-@njit(cache=True, inline="always")
+@inlined
 def _boundary(prices: Prices, level: int) -> int:
     """Return 1 if a register lies between the adder levels `level` - 1 and `level`."""
     return 1 if level > 1 and (level - 1) % prices.levels == 0 else 0
 
 
-@njit(cache=True)
+@compiled
 def _enter_leaf(
     program: Program, items: IntArray, item: int, prices: Prices, uses: IntArray, trees: Trees
 ) -> None:
@@ -275,7 +275,7 @@ def _enter_leaf(
         trees.maker[item, item, level, minus] = made
 
 
-@njit(cache=True)
+@compiled
 def _enter_sum(first: int, last: int, prices: Prices, trees: Trees) -> None:
     low = trees.low[first, last - 1] + trees.low[last, last]
     high = trees.high[first, last - 1] + trees.high[last, last]
@@ -294,7 +294,7 @@ def _enter_sum(first: int, last: int, prices: Prices, trees: Trees) -> None:
             ready[level + 1, sign] = min(ready[level + 1, sign] + register, _INFINITE)
 
 
-@njit(cache=True)
+@compiled
 def _make(first: int, last: int, level: int, sign: int, width: int, prices: Prices, trees: Trees) -> int:
     """Return the least price of a sum made by an adder of exactly `level`: one of its parts is made just before."""
     best = _INFINITE
@@ -327,7 +327,7 @@ def _make(first: int, last: int, level: int, sign: int, width: int, prices: Pric
     return best
 
 
-@njit(cache=True, inline="always")
+@inlined
 def _adder_price(one: int, other: int, left: int, right: int, sign: int, width: int) -> int:
     """Return the price of an adder: bits below a shifted addend, or below a shifted subtrahend, pass through."""
     passed = max(one, other)
@@ -336,7 +336,7 @@ def _adder_price(one: int, other: int, left: int, right: int, sign: int, width: 
     return max(width - passed, 1) * _UNIT
 
 
-@njit(cache=True)
+@compiled
 def _build(program: Program, items: IntArray, sign: int, trees: Trees) -> IntArray:
     """Add the adders of the best tree, from the leaves up, and return the term of the sum."""
     size = items.shape[0]

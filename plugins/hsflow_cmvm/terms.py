@@ -10,9 +10,9 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 
 from hsflow.fixedpoint import IntArray
+from hsflow_cmvm.compiled import compiled, inlined
 
 NONE = -1
 
@@ -53,7 +53,7 @@ class Values(NamedTuple):
     count: IntArray
 
 
-@njit(cache=True)
+@compiled
 def new_values(low: IntArray, high: IntArray, room: int) -> Values:
     """Return values that are inputs with these ranges, with room for `room` values in all."""
     inputs = low.size
@@ -76,7 +76,7 @@ def new_values(low: IntArray, high: IntArray, room: int) -> Values:
     )
 
 
-@njit(cache=True)
+@compiled
 def new_terms(start: IntArray, places: int, values: int) -> Terms:
     """Return empty rows that begin at `start`, with `places` places in all, for values below `values`."""
     rows = start.size
@@ -99,7 +99,7 @@ def new_terms(start: IntArray, places: int, values: int) -> Terms:
     )
 
 
-@njit(cache=True, inline="always")
+@inlined
 def _link(terms: Terms, place: int) -> None:
     value = terms.value[place]
     after = terms.head[value]
@@ -110,7 +110,7 @@ def _link(terms: Terms, place: int) -> None:
     terms.head[value] = place
 
 
-@njit(cache=True, inline="always")
+@inlined
 def _unlink(terms: Terms, place: int) -> None:
     before, after = terms.previous[place], terms.next[place]
     if before == NONE:
@@ -121,7 +121,7 @@ def _unlink(terms: Terms, place: int) -> None:
         terms.previous[after] = before
 
 
-@njit(cache=True)
+@compiled
 def append(terms: Terms, values: Values, row: int, value: int, shift: int, minus: int) -> None:
     """Add a term to a row, which must have a place left."""
     place = terms.start[row] + terms.length[row]
@@ -131,14 +131,14 @@ def append(terms: Terms, values: Values, row: int, value: int, shift: int, minus
     _link(terms, place)
 
 
-@njit(cache=True)
+@compiled
 def append_all(terms: Terms, values: Values, digits: IntArray) -> None:
     """Add terms that are given by columns of (row, value, shift, minus)."""
     for number in range(digits.shape[1]):
         append(terms, values, digits[0, number], digits[1, number], digits[2, number], digits[3, number])
 
 
-@njit(cache=True)
+@compiled
 def remove(terms: Terms, values: Values, place: int) -> None:
     """Take the term at `place` out of its row; the row's last term moves there."""
     row = terms.row[place]
@@ -153,7 +153,7 @@ def remove(terms: Terms, values: Values, place: int) -> None:
         _link(terms, place)
 
 
-@njit(cache=True)
+@compiled
 def define(values: Values, first: int, second: int, offset: int, minus: int) -> int:
     """Enter the value `first ± (second << offset)` and return its number."""
     number = values.count[0]
@@ -171,7 +171,7 @@ def define(values: Values, first: int, second: int, offset: int, minus: int) -> 
     return number
 
 
-@njit(cache=True)
+@compiled
 def bits(low: int, high: int) -> int:
     """Return the bits that hold every integer from `low` to `high`, with a sign bit if `low` is negative."""
     magnitude = max(high, -low - 1)
