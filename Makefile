@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # make run    set up .venv, then simulate the hardened network and check every result
 # make test   set up .venv with the developers' tools, then run the tests
+# make bench-cmvm   compare the adder-graph optimizer with others; ARGS="--help" tells what it takes
 # make lint   check the Python and the RTL, hand-written and generated
 # make clean  delete what was built; the environment stays
 
@@ -8,7 +9,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := run
-.PHONY: run test lint lint-python lint-rtl clean setup setup-dev
+.PHONY: run test bench-cmvm lint lint-python lint-rtl clean setup setup-dev
 
 PYTHON ?= python3
 VENV ?= .venv
@@ -25,6 +26,9 @@ run: setup
 
 test: setup-dev
 	"$(BIN)/python" -m pytest
+
+bench-cmvm: setup
+	"$(BIN)/python" -m benchmarks.cmvm $(ARGS)
 
 lint: lint-python lint-rtl
 
