@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import importlib.util
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -22,7 +22,7 @@ from hsflow.artifact import canonical_json, digest, file_digest
 from hsflow.config import STAGES, Configuration, StageChoice
 from hsflow.errors import PluginError
 from hsflow.plugins import PluginManager, RegisteredStage, distribution_version
-from hsflow.stage import FlowSettings, StageKind
+from hsflow.stage import FlowSettings, ResourceMark, StageKind
 
 LIBRARIES = ("numpy", "scikit-learn", "torch")
 """The libraries whose version can change a number."""
@@ -80,9 +80,16 @@ def _versions(registered: RegisteredStage) -> dict[str, str]:
 
 
 def _options(choice: StageChoice) -> Any:
-    """Return the options with each input file replaced by its content's digest and its suffix, not by its place."""
+    """Return the options that can change the result; for an input file stand its digest and suffix, not its place."""
     digests = {str(path): f"sha256:{file_digest(path)}{path.suffix}" for path in choice.input_files}
-    return _replaced(choice.options.model_dump(mode="json"), digests)
+    resources = {
+        name for name, field in type(choice.options).model_fields.items() if _is_resource(field.metadata)
+    }
+    return _replaced(choice.options.model_dump(mode="json", exclude=resources), digests)
+
+
+def _is_resource(metadata: Iterable[Any]) -> bool:
+    return any(isinstance(mark, ResourceMark) for mark in metadata)
 
 
 def _replaced(value: Any, names: dict[str, str]) -> Any:

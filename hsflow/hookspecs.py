@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from hsflow.ir.graph import Graph
     from hsflow.ir.network import Network
     from hsflow.ir.tensor import Shape
+    from hsflow.lowering import LoweringGoal
     from hsflow.stage import Stage, StageEvent
     from hsflow.targets import Target
 
@@ -46,15 +47,19 @@ def hsflow_targets() -> Sequence[Target]:  # type: ignore[empty-body]
 
 
 @hookspec(firstresult=True)
-def hsflow_lower_layer(matrix: IntArray, inputs: tuple[Interval, ...], layer: str) -> AdderGraph | None:
+def hsflow_lower_layer(
+    matrix: IntArray, inputs: tuple[Interval, ...], layer: str, goal: LoweringGoal
+) -> AdderGraph | None:
     """Return an adder graph for one integer matrix, or None to leave it to the next plugin.
 
     Args:
         matrix: int64, shape (outputs, inputs); output o is the sum over i of matrix[o, i] * input i.
         inputs: the range of each input.
         layer: the layer's name, for messages.
+        goal: what the graph is to be good at; an implementation that has no use for it leaves the argument out.
 
-    The hardener proves the graph against the matrix; a wrong graph is refused, whoever made it.
+    It is called in a worker process where it can be imported there, so its result must follow from its arguments
+    alone. The hardener proves the graph against the matrix; a wrong graph is refused, whoever made it.
     """
 
 

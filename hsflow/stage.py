@@ -42,6 +42,10 @@ InputFile = Annotated[Path, InputFileMark()]
 """The type of an option that names a file: relative to flow.toml, resolved and digested by the runner."""
 
 
+class ResourceMark:
+    """Mark an option that changes how long a stage takes and not its result: it stays out of the stage's cache key."""
+
+
 class FlowSettings(BaseModel):
     """Hold what all stages share: the `[flow]` table of flow.toml."""
 

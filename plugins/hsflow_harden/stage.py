@@ -4,8 +4,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Annotated, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
+from pydantic_core import PydanticCustomError
 
 from hsflow.design import Design, DesignFile, LayerCost
 from hsflow.errors import PluginError
@@ -13,7 +15,8 @@ from hsflow.fixedpoint import IntArray, Interval
 from hsflow.ir.addergraph import AdderGraph
 from hsflow.ir.graph import Graph
 from hsflow.ir.verify import verify
-from hsflow.stage import StageContext, StageKind, StageOptions
+from hsflow.lowering import Effort, LoweringGoal, Objective
+from hsflow.stage import ResourceMark, StageContext, StageKind, StageOptions
 from hsflow_harden.emit_layer import EmitTile, emit_layer
 from hsflow_harden.emit_network import emit_network
 from hsflow_harden.emit_tile import emit_tile
@@ -27,6 +30,35 @@ class HardenOptions(StageOptions):
     adder_levels_per_stage: int = Field(
         2, ge=1, le=64, description="adder levels between two pipeline registers"
     )
+    objective: Objective = Field(
+        Objective.AREA,
+        description="what adder graphs must have little of: area, registers, latency, digit-serial",
+    )
+    effort: Effort = Field(
+        Effort.NORMAL, description="how long to search for fewer adders: low, normal, high"
+    )
+    max_depth: int | None = Field(None, ge=0, description="adder levels that any path of a layer may have")
+    depth_slack: int | None = Field(
+        None, ge=0, description="the same, as levels above the fewest that the layer needs"
+    )
+    workers: Annotated[int, ResourceMark()] = Field(
+        0, ge=0, description="processes that optimize layers; 0 is one for each usable processor"
+    )
+
+    @model_validator(mode="after")
+    def _refuse_contradictions(self) -> Self:
+        if self.max_depth is not None and self.depth_slack is not None:
+            raise PydanticCustomError(
+                "contradiction", "max_depth and depth_slack bound the same depth: leave one of them out"
+            )
+        return self
+
+    @property
+    def goal(self) -> LoweringGoal:
+        """Return what the options ask of an adder graph."""
+        return LoweringGoal(
+            self.objective, self.effort, self.max_depth, self.depth_slack, self.adder_levels_per_stage
+        )
 
 
 class HardenStage:
@@ -36,6 +68,7 @@ class HardenStage:
     name = "stream"
     version = "1"
     builds_on = (
+        "hsflow.lowering",
         "hsflow.templates",
         "jinja2",
     )
@@ -46,7 +79,9 @@ class HardenStage:
         """Return the hardened design of a graph, with the metrics of its hardware."""
 
         def lower(matrix: IntArray, inputs: tuple[Interval, ...], layer: str) -> AdderGraph:
-            graph = context.hooks.hsflow_lower_layer(matrix=matrix, inputs=inputs, layer=layer)
+            graph = context.hooks.hsflow_lower_layer(
+                matrix=matrix, inputs=inputs, layer=layer, goal=options.goal
+            )
             if not isinstance(graph, AdderGraph):
                 raise PluginError(
                     "no plugin lowered a layer", where=layer, got=graph, expected="an AdderGraph"

@@ -13,12 +13,12 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-HEAVY = {"torch", "torchvision", "fusesoc", "edalize", "sklearn"}
+HEAVY = {"torch", "torchvision", "fusesoc", "edalize", "sklearn", "joblib", "numba"}
 
 # Lower layers first; a module may import from its own layer and from those before it.
 LAYERS: tuple[tuple[str, ...], ...] = (
     ("hsflow", "hsflow.hookspecs", "hsflow.errors"),
-    ("hsflow.fixedpoint", "hsflow.keywords", "hsflow.durable"),
+    ("hsflow.fixedpoint", "hsflow.keywords", "hsflow.durable", "hsflow.lowering", "hsflow.executor"),
     ("hsflow.ir",),
     ("hsflow.data", "hsflow.design", "hsflow.templates", "hsflow.targets"),
     ("hsflow.stage",),
@@ -34,8 +34,12 @@ LAYERS: tuple[tuple[str, ...], ...] = (
 
 FORBIDDEN: dict[str, set[str]] = {
     "hsflow": HEAVY
+    | {"hsflow_torch", "hsflow_prune", "hsflow_po2", "hsflow_harden", "hsflow_npu", "hsflow_fusesoc"}
+    | {"hsflow_cmvm"},
+    "plugins/hsflow_cmvm": {"torch", "torchvision", "fusesoc", "edalize", "sklearn", "joblib"}
     | {"hsflow_torch", "hsflow_prune", "hsflow_po2", "hsflow_harden", "hsflow_npu", "hsflow_fusesoc"},
-    "plugins/hsflow_harden": {"torch", "torchvision", "hsflow_torch", "hsflow_po2", "fusesoc", "edalize"},
+    "plugins/hsflow_harden": {"torch", "torchvision", "numba", "hsflow_torch", "hsflow_po2"}
+    | {"fusesoc", "edalize", "hsflow_cmvm"},
     "plugins/hsflow_npu": {"torch", "torchvision", "hsflow_torch", "hsflow_po2", "fusesoc", "edalize"},
     "plugins/hsflow_fusesoc": {"torch", "torchvision", "hsflow_torch", "fusesoc", "edalize"},
     "plugins/hsflow_po2": {"fusesoc", "edalize", "hsflow_harden", "hsflow_npu"},

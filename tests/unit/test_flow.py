@@ -312,7 +312,7 @@ def test_two_runs_at_once_compute_once_and_both_succeed(bench: Bench) -> None:
 def test_the_stages_see_the_dataset_hooks_and_progress(bench: Bench) -> None:
     def look(value: Any, options: Any, context: Any) -> Any:
         assert len(context.dataset.test_labels) > 100
-        assert context.hooks.hsflow_lower_layer(matrix=None, inputs=(), layer="x") is None
+        assert context.hooks.hsflow_lower_layer(matrix=None, inputs=(), layer="x", goal=None) is None
         assert list(context.track([1, 2], "items")) == [1, 2]
         context.log("hello")
         return bench.plugins.stages[StageKind.LOAD, "toy"].stage.make(value, options, context)
