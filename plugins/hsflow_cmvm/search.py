@@ -19,7 +19,7 @@ from hsflow_cmvm.reduction import Merge, Rows, distinct_rows, merged_columns
 from hsflow_cmvm.refinement import refine
 from hsflow_cmvm.sharing import ONE, Search, share
 from hsflow_cmvm.summation import Prices, Program, join, summation
-from hsflow_cmvm.terms import NONE, Terms, Values, append_all, define, new_terms, new_values
+from hsflow_cmvm.terms import NONE, Terms, Values, absorb, append_all, define, new_terms, new_values
 
 _DEEPEST = 40
 """The deepest graph that is searched for; more levels than this gain nothing."""
@@ -27,16 +27,20 @@ _DEEPEST = 40
 _MORE_LEVELS = 2
 """The levels above the fewest that are tried: deeper graphs share little more and need more registers."""
 
-_HEIGHTS = (1, 2, 4, 8)
+_HEIGHTS = (1, 2, 4, 8, 16)
 """The most joins on a path of rows that are derived from each other, each tried."""
+
+_SEVERAL = 20_000
+"""The most signed digits of a matrix for which several depths and derivations are tried."""
 
 
 class Plan(NamedTuple):
-    """Hold how long to search: starts, candidates for each choice, pairs of terms to look at again."""
+    """Hold how long to search: starts, candidates for each choice, pairs of terms to look at again, and in a block."""
 
     starts: int
     candidates: int
     work: int
+    pairs: int
 
 
 class Problem(NamedTuple):
@@ -73,34 +77,50 @@ def search(matrix: IntArray, ranges: IntArray, goal: LoweringGoal, where: str) -
     Raises:
         ConfigurationError: if a row needs more levels than the goal allows.
     """
-    plan = _plan(goal.effort, int(count_digits(matrix).sum()))
-    first = [(problem, *_started(problem, plan, goal)) for problem in _problems(matrix, ranges, goal, where)]
-    problem, state, solution = min(first, key=lambda found: found[2].price)
-    return _refined(problem, state, solution, plan, goal)
+    sizes = count_digits(matrix)
+    digits = int(sizes.sum())
+    plan = _plan(goal.effort, digits, int((sizes * sizes).sum()) // 2)
+    problems = list(_problems(matrix, ranges, goal, where, several=digits <= _SEVERAL))
+    problem, solutions = problems[0], []
+    if len(problems) > 1:
+        tried = [_solved(problem, plan._replace(work=0), goal, 0) for problem in problems]
+        problem, first = min(zip(problems, tried, strict=True), key=lambda pair: pair[1].price)
+        solutions = [first]
+    solutions += [_solved(problem, plan, goal, seed) for seed in range(plan.starts)]
+    return min(solutions, key=lambda solution: solution.price)
 
 
-def _plan(effort: Effort, digits: int) -> Plan:
-    small = min(digits, 4_000)
+def _plan(effort: Effort, digits: int, pairs: int) -> Plan:
+    """Return what an effort means for so many signed digits and pairs of them; small matrices are searched longer."""
+    small = min(digits, 4_000) if digits <= _SEVERAL else 0
     match effort:
         case Effort.LOW:
-            return Plan(1, 8, 0)
+            return Plan(1, 8, 0, 1_000_000)
         case Effort.NORMAL:
-            starts = min(max(20_000 // max(digits, 1), 1), 4)
-            return Plan(starts, 64 if digits < 20_000 else 16, 100 * digits + 300 * small)
+            candidates = 64 if pairs <= 600_000 else 24 if pairs <= 2_000_000 else 8
+            return Plan(2 if small else 1, candidates, 30 * digits + 1_000 * small, 8_000_000)
         case Effort.HIGH:
-            starts = min(max(200_000 // max(digits, 1), 1), 16)
-            return Plan(starts, 256 if digits < 40_000 else 32, 2_000 * digits + 10_000 * small)
+            return Plan(8 if small else 2, 256, 1_000 * digits + 5_000 * small, 80_000_000)
 
 
-def _problems(matrix: IntArray, ranges: IntArray, goal: LoweringGoal, where: str) -> Iterator[Problem]:
-    """Yield the rows at each depth worth a try, then rows derived from each other where they are close."""
+def _problems(
+    matrix: IntArray, ranges: IntArray, goal: LoweringGoal, where: str, several: bool
+) -> Iterator[Problem]:
+    """Yield the rows at each depth worth a try, then rows derived from each other where they are close.
+
+    If not `several`, which would take long for a large matrix, it is one depth.
+    """
     fewest, most = fewest_levels(matrix), _most_levels(matrix, goal)
     if most < fewest:
         raise ConfigurationError(
             "a row needs more adder levels", where=where, got=f"{most} levels", expected=f"{fewest} or more"
         )
     plain = no_derivation(matrix.shape[0])
-    for depth in range(fewest, min(fewest + _MORE_LEVELS, most) + 1):
+    deepest = min(fewest + _MORE_LEVELS, most)
+    if not several:
+        yield _problem(matrix, ranges, plain, min(fewest + 1, most))
+        return
+    for depth in range(fewest, deepest + 1):
         yield _problem(matrix, ranges, plain, depth)
     for height in _HEIGHTS:
         derivation = derive(matrix, height)
@@ -128,32 +148,38 @@ def _most_levels(matrix: IntArray, goal: LoweringGoal) -> int:
     return min(fewest_levels(matrix) + (slack if goal.depth_slack is None else goal.depth_slack), _DEEPEST)
 
 
-def _started(problem: Problem, plan: Plan, goal: LoweringGoal) -> tuple[State, Solution]:
-    """Return the best of several starts."""
-    states = (_start(problem, plan, seed) for seed in range(plan.starts))
-    found = [(state, _finish(problem, state, goal)) for state in states]
-    return min(found, key=lambda pair: pair[1].price)
+def _solved(problem: Problem, plan: Plan, goal: LoweringGoal, seed: int) -> Solution:
+    """Return the solution from one start; equals are shuffled by the seed, 0 for not at all."""
+    terms, values = _shared(problem, plan, seed)
+    if plan.work:
+        how = Search(problem.depth, 16, ONE - 1, np.full(1, seed))
+        terms = refine(terms, values, how, plan.work)
+    return _finished(problem, (terms, values), goal)
 
 
-def _start(problem: Problem, plan: Plan, seed: int) -> State:
-    """Return the rows with everything shared; equals are shuffled by the seed, 0 for not at all."""
-    terms, values = _state(problem)
-    jitter = ONE - 1 if seed else 0
-    share(terms, values, new_table(16), Search(problem.depth, plan.candidates, jitter, np.full(1, seed)))
+def _shared(problem: Problem, plan: Plan, seed: int) -> State:
+    """Return the rows with everything shared: within blocks of columns first, then in all that is left of the rows."""
+    digits = _digits(problem.matrix)
+    how = Search(problem.depth, plan.candidates, ONE - 1 if seed else 0, np.full(1, seed))
+    terms, values = _state(problem, digits)
+    inputs = int(values.count[0])
+    for block in _blocks(problem, digits, plan.pairs):
+        part, part_values = _state(problem, block)
+        append_all(part, part_values, block)
+        share(part, part_values, new_table(16), how)
+        absorb(terms, values, part, part_values, inputs)
+    share(terms, values, new_table(16), how)
     return terms, values
 
 
-def _state(problem: Problem) -> State:
-    """Return the rows as terms of the inputs and of the columns that were added."""
-    digits = _digits(problem.matrix)
+def _state(problem: Problem, digits: IntArray) -> State:
+    """Return rows with a place for each digit but none in it yet, and the inputs with the columns that were added."""
     room = problem.matrix.shape[1] + digits.shape[1]
     values = new_values(problem.ranges[0], problem.ranges[1], room)
     for merge in problem.merges:
         define(values, *merge)
     starts = np.searchsorted(digits[0], np.arange(problem.matrix.shape[0]))
-    terms = new_terms(starts, digits.shape[1], room)
-    append_all(terms, values, digits)
-    return terms, values
+    return new_terms(starts, digits.shape[1], room), values
 
 
 def _digits(matrix: IntArray) -> IntArray:
@@ -167,18 +193,18 @@ def _digits(matrix: IntArray) -> IntArray:
     return digits[:, np.lexsort((digits[2], digits[1], digits[0]))]
 
 
-def _refined(problem: Problem, state: State, solution: Solution, plan: Plan, goal: LoweringGoal) -> Solution:
-    if plan.work == 0:
-        return solution
-    terms, values = state
-    terms = refine(terms, values, Search(problem.depth, 16, ONE - 1, np.zeros(1, np.int64)), plan.work)
-    return min(solution, _finish(problem, (terms, values), goal), key=lambda found: found.price)
+def _blocks(problem: Problem, digits: IntArray, pairs: int) -> Iterator[IntArray]:
+    """Yield the digits in blocks of columns, so many that a block has about `pairs` pairs of terms in its rows."""
+    sizes = np.bincount(digits[0])
+    count = max(round(int((sizes * sizes).sum()) / 2 / pairs), 1)
+    for block in range(count):
+        yield np.ascontiguousarray(digits[:, digits[1] * count // problem.matrix.shape[1] == block])
 
 
-def _finish(problem: Problem, state: State, goal: LoweringGoal) -> Solution:
+def _finished(problem: Problem, state: State, goal: LoweringGoal) -> Solution:
     """Return the state as a program: sums of the rows, then joins of rows that are derived from each other."""
     prices = Prices(problem.depth, goal.adder_levels_per_stage, register_price(goal))
-    program, sums = summation(*state, prices, problem.derivation.parent.size)
+    program, sums = summation(*state, prices, 2 * problem.derivation.parent.size)
     terms = sums[problem.rest.which]
     terms[:, 1] += problem.rest.shift
     terms[:, 2] ^= problem.rest.minus

@@ -34,8 +34,8 @@ from hsflow_cmvm.terms import NONE, Terms, Values, append, define, remove
 ONE = 256
 """One occurrence, in the unit of priorities."""
 
-_LOSS = ONE // 4
-"""What one lost chance costs, divided by the chances that a term has in its row (found by trial: 0.15 to 0.35 are alike)."""
+_CHANCES_PER_LOSS = 4
+"""So many chances, of all that a term has in its row, weigh as much as an occurrence (found by trial: 2 to 8 are alike)."""
 
 
 class Search(NamedTuple):
@@ -174,6 +174,7 @@ def _weigh(key: int, table: Table, terms: Terms, values: Values, search: Search)
     first, second, offset, minus = pattern_of(key)
     added = _added_load(values, first, second)
     possible, lost, chances = 0, 0, 0
+    fresh = new_table(16)
     place = terms.head[first]
     while place != NONE:
         row = terms.row[place]
@@ -184,17 +185,27 @@ def _weigh(key: int, table: Table, terms: Terms, values: Values, search: Search)
             possible += 1
             if search.candidates > 1:
                 chances += terms.length[row] - 1
-                lost += _lost_chances(table, terms, place, other)
+                fresh = with_room(fresh, terms.length[row], 0)
+                shift = terms.shift[place] + min(0, offset)
+                lost += _lost_chances(table, fresh, terms, place, other, values.count[0], shift)
         place = terms.next[place]
-    return possible, lost * possible // (4 * max(chances, 1))
+    return possible, lost * possible // (_CHANCES_PER_LOSS * max(chances, 1))
 
 
 @compiled
-def _lost_chances(table: Table, terms: Terms, place: int, other: int) -> int:
-    row, lost = terms.row[place], 0
+def _lost_chances(
+    table: Table, fresh: Table, terms: Terms, place: int, other: int, value: int, shift: int
+) -> int:
+    """Return the chances that two terms have with the rest of their row, less those that their sum will have."""
+    row, minus, lost = terms.row[place], terms.minus[place], 0
     for third in range(terms.start[row], terms.start[row] + terms.length[row]):
         if third != place and third != other:
             lost += _lost(_count(table, terms, place, third)) + _lost(_count(table, terms, other, third))
+            key = pattern_key(value, shift, minus, terms.value[third], terms.shift[third], terms.minus[third])
+            slot = claim(fresh, key)
+            fresh.counts[slot] += 1
+            if fresh.counts[slot] > 1:
+                lost -= ONE
     return lost
 
 

@@ -139,6 +139,25 @@ def append_all(terms: Terms, values: Values, digits: IntArray) -> None:
 
 
 @compiled
+def absorb(terms: Terms, values: Values, block: Terms, block_values: Values, inputs: int) -> None:
+    """Add the values and the rows of a block, which has the same first `inputs` values and some of the columns."""
+    moved = values.count[0] - inputs
+    for value in range(inputs, block_values.count[0]):
+        first, second = block_values.first[value], block_values.second[value]
+        define(
+            values,
+            first + moved * (first >= inputs),
+            second + moved * (second >= inputs),
+            block_values.offset[value],
+            block_values.minus[value],
+        )
+    for row in range(block.start.size):
+        for place in range(block.start[row], block.start[row] + block.length[row]):
+            value = block.value[place] + moved * (block.value[place] >= inputs)
+            append(terms, values, row, value, block.shift[place], block.minus[place])
+
+
+@compiled
 def remove(terms: Terms, values: Values, place: int) -> None:
     """Take the term at `place` out of its row; the row's last term moves there."""
     row = terms.row[place]
