@@ -118,7 +118,7 @@ def _problems(
     plain = no_derivation(matrix.shape[0])
     deepest = min(fewest + _MORE_LEVELS, most)
     if not several:
-        yield _problem(matrix, ranges, plain, min(fewest + 1, most))
+        yield _problem(matrix, ranges, plain, min(_filled(fewest, goal.adder_levels_per_stage), most))
         return
     for depth in range(fewest, deepest + 1):
         yield _problem(matrix, ranges, plain, depth)
@@ -126,6 +126,11 @@ def _problems(
         derivation = derive(matrix, height)
         if derivation is not None:
             yield from _derived(matrix, ranges, derivation, most)
+
+
+def _filled(fewest: int, levels: int) -> int:
+    """Return the depth that fills the last pipeline stage, or one level more than the fewest without a pipeline."""
+    return fewest + 1 if levels >= fewest else -(-fewest // levels) * levels
 
 
 def _derived(matrix: IntArray, ranges: IntArray, derivation: Derivation, most: int) -> Iterator[Problem]:
