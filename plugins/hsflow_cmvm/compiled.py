@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
+from filelock import FileLock
 from numba import njit
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -39,6 +41,12 @@ def _cached(function: Callable[..., Any], options: dict[str, str]) -> Any:
         # No folder can be written to, or this release of numba keeps its stamps elsewhere.
         return njit(**options)(function)
     return dispatcher
+
+
+def alone(function: Callable[..., Any]) -> AbstractContextManager[Any]:
+    """Return a lock that keeps other processes from compiling into the folder where a function's machine code is kept."""
+    folder = cast(Any, function).stats.cache_path
+    return nullcontext() if folder is None else FileLock(Path(folder) / "hsflow_cmvm.lock")
 
 
 def _digest(folder: Path) -> bytes:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import TypeVar
 
 import numpy as np
@@ -14,8 +15,10 @@ from hsflow.ir.addercolumns import AdderColumns
 from hsflow.ir.addergraph import AdderGraph, Output
 from hsflow.ir.matrix import check_accumulators, check_matrix
 from hsflow.lowering import Effort, LoweringGoal, Objective
+from hsflow_cmvm.compiled import alone
 from hsflow_cmvm.reduction import distinct_rows
 from hsflow_cmvm.search import search
+from hsflow_cmvm.sharing import share
 from hsflow_cmvm.summation import Program
 from hsflow_cmvm.terms import NONE
 
@@ -78,6 +81,21 @@ def lower(matrix: IntArray, inputs: tuple[Interval, ...], goal: LoweringGoal, wh
     Raises:
         ConfigurationError: if a row needs more levels than the goal allows.
     """
+    _load()
+    return _lower(np.ascontiguousarray(matrix), inputs, goal, where)
+
+
+@cache
+def _load() -> None:
+    """Compile everything, or load what is compiled, by a small matrix.
+
+    One process at a time: several would do the same work, and numba does not keep what they store apart.
+    """
+    with alone(share):
+        _lower(np.array([[3, 5], [7, -45]]), (Interval(0, 1),) * 2, LoweringGoal(), "warm-up")
+
+
+def _lower(matrix: IntArray, inputs: tuple[Interval, ...], goal: LoweringGoal, where: str) -> AdderGraph:
     rows = distinct_rows(matrix)
     ranges = np.array([[i.low for i in inputs], [i.high for i in inputs]], dtype=np.int64)
     solution = search(rows.matrix, ranges, goal, where)

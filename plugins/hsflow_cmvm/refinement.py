@@ -21,9 +21,11 @@ _MOST_PAIRS = 30_000
 
 
 @compiled
-def refine(terms: Terms, values: Values, search: Search, effort: int) -> Terms:
-    """Improve a shared state for `effort` pairs of terms that are looked at again; return its rows."""
-    inputs = _inputs(values)
+def refine(terms: Terms, values: Values, search: Search, inputs: int, effort: int) -> Terms:
+    """Improve a shared state for `effort` pairs of terms that are looked at again; return its rows.
+
+    The first `inputs` values, inputs and columns that were added, stay: rows have no places for more terms than of these.
+    """
     while effort > 0 and values.count[0] > inputs:
         if 2 * (values.first.size - values.count[0]) < values.first.size - inputs:
             terms = compact(terms, values)
@@ -42,14 +44,6 @@ def refine(terms: Terms, values: Values, search: Search, effort: int) -> Terms:
         else:
             values.count[0] = count
     return compact(terms, values)
-
-
-@inlined
-def _inputs(values: Values) -> int:
-    number = 0
-    while number < values.count[0] and values.first[number] == NONE:
-        number += 1
-    return number
 
 
 @compiled

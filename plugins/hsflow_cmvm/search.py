@@ -158,7 +158,7 @@ def _solved(problem: Problem, plan: Plan, goal: LoweringGoal, seed: int) -> Solu
     terms, values = _shared(problem, plan, seed)
     if plan.work:
         how = Search(problem.depth, 16, ONE - 1, np.full(1, seed))
-        terms = refine(terms, values, how, plan.work)
+        terms = refine(terms, values, how, problem.matrix.shape[1], plan.work)
     return _finished(problem, (terms, values), goal)
 
 
