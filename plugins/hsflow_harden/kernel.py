@@ -17,10 +17,10 @@ from hsflow.errors import MismatchError
 from hsflow.fixedpoint import IntArray, Interval, rounding_constant
 from hsflow.ir.addergraph import AdderGraph, Output
 from hsflow.ir.graph import Add, AveragePool, Conv, FeatureMap, MaxPool, requantize_shifts
+from hsflow.ir.matrix import adders_without_sharing
 from hsflow.ir.pipeline import Pipeline, stages_needed
 from hsflow.ir.tensor import TensorFormat
 from hsflow.ir.verify import input_intervals
-from hsflow_harden.sharing import adders_without_sharing
 
 HardenedLayer = Conv | Add | MaxPool | AveragePool
 

@@ -4,13 +4,11 @@
 from __future__ import annotations
 
 from hsflow import hookimpl
-from hsflow.fixedpoint import IntArray, Interval
 from hsflow.ir.addergraph import AdderGraph
 from hsflow.stage import Stage
 from hsflow_harden.emit_graph import emit_adder_graph
 from hsflow_harden.emit_tile import emit_tile
 from hsflow_harden.kernel import Operand, Tile
-from hsflow_harden.sharing import share
 from hsflow_harden.stage import HardenStage
 
 
@@ -18,12 +16,6 @@ from hsflow_harden.stage import HardenStage
 def hsflow_stages() -> list[Stage]:
     """Offer the `stream` hardener."""
     return [HardenStage()]
-
-
-@hookimpl(trylast=True)
-def hsflow_lower_layer(matrix: IntArray, inputs: tuple[Interval, ...], layer: str) -> AdderGraph:
-    """Lower any matrix by sharing common subexpressions; other plugins are asked first."""
-    return share(matrix, inputs)
 
 
 @hookimpl(trylast=True)

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 import simulator
-from hsflow_harden.sharing import share
+from lowered import share
 from test_adder_graph import VECTORS, bench, vectors
 
 from hsflow import cli, hookimpl

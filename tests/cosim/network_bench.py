@@ -9,9 +9,9 @@ from pathlib import Path
 
 import numpy as np
 from hsflow_harden.emit_network import network_module
-from hsflow_harden.sharing import share
 from hsflow_harden.stage import emit_design
 from hsflow_harden.structure import build_structure
+from lowered import share
 from simulator import CORES
 from stream_bench import Bench, Log, inputs, outputs, traffic
 

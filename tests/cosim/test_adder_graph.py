@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import simulator
 from hsflow_harden.emit_graph import emit_adder_graph
-from hsflow_harden.sharing import share
+from lowered import share
 
 from hsflow.fixedpoint import IntArray, Interval
 from hsflow.ir.addergraph import Adder, AdderGraph, Output

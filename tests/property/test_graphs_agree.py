@@ -9,10 +9,10 @@ import hsflow_harden.kernel as kernels
 import numpy as np
 import pytest
 from hsflow_harden.kernel import HardenedLayer, Kernel, build_kernel, is_global_pool, requantizer_output
-from hsflow_harden.sharing import share
 from hsflow_po2.emulator import emulate
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from lowered import share
 from random_graphs import GraphBuilder, inverted_residual, random_images, square
 
 from hsflow.fixedpoint import IntArray, Interval

@@ -10,9 +10,9 @@ from itertools import product
 import numpy as np
 import pytest
 from hsflow_harden.kernel import build_kernel
-from hsflow_harden.sharing import share
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from lowered import share
 from random_graphs import GraphBuilder
 
 from hsflow.errors import MismatchError, ModelError
