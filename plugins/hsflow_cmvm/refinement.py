@@ -60,15 +60,15 @@ def _take_back(terms: Terms, values: Values, search: Search, inputs: int) -> tup
     count = values.count[0]
     taken = np.zeros(count, np.int64)
     affected = np.zeros(terms.start.size, np.int64)
-    one, other = draw(search.random, inputs), draw(search.random, inputs)
+    near = np.zeros(count, np.int64)
+    for _ in range(2 + draw(search.random, 2)):
+        near[draw(search.random, inputs)] = 1
     start, work = draw(search.random, count - inputs), 0
     for step in range(count - inputs):
         value = inputs + (start + step) % (count - inputs)
         if values.alive[value] == 0 or work > _MOST_PAIRS:
             continue
-        first, second = values.first[value], values.second[value]
-        touches = first in (one, other) or second in (one, other)
-        if touches and draw(search.random, 10) < 7:
+        if near[values.first[value]] or near[values.second[value]]:
             work += _take(terms, value, taken, affected)
     uses = _uses(terms, values)
     for value in range(inputs, count):
