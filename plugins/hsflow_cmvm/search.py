@@ -97,7 +97,7 @@ def _plan(effort: Effort, digits: int, pairs: int) -> Plan:
         case Effort.LOW:
             return Plan(1, 8, 0, 1_000_000)
         case Effort.NORMAL:
-            candidates = 64 if pairs <= 600_000 else 24 if pairs <= 2_000_000 else 8
+            candidates = 64 if small or pairs <= 600_000 else 24 if pairs <= 2_000_000 else 8
             return Plan(2 if small else 1, candidates, 30 * digits + 1_000 * small, 8_000_000)
         case Effort.HIGH:
             return Plan(8 if small else 2, 256, 1_000 * digits + 5_000 * small, 80_000_000)
