@@ -41,16 +41,18 @@ class SerialExecutor:
 class ProcessExecutor:
     """Run tasks in `workers` processes of this machine; one worker is this process, and none is started.
 
+    0 workers are as many as there are processors that this process may use.
+
     Workers start at the first task and stay for the next iteration; idle ones leave after some minutes, and all of them
     when this process ends, is interrupted, or a task fails. A script that uses them needs no `__main__` guard.
     """
 
-    workers: int
+    workers: int = 0
 
     def __post_init__(self) -> None:
-        if self.workers < 1:
+        if self.workers < 0:
             raise ConfigurationError(
-                "a number of workers is out of range", got=self.workers, expected="1 or more"
+                "a number of workers is out of range", got=self.workers, expected="0 or more"
             )
 
     def map(self, function: Callable[[T], R], items: Iterable[T]) -> Iterator[R]:
@@ -64,7 +66,7 @@ class ProcessExecutor:
 
         # One task a message, and arrays in the message: tasks are few and long, and nothing is left in a temporary folder.
         parallel = Parallel(
-            self.workers, backend="loky", return_as="generator", batch_size=1, max_nbytes=None
+            self.workers or -1, backend="loky", return_as="generator", batch_size=1, max_nbytes=None
         )
         results = parallel(delayed(function)(item) for item in items)
         try:
@@ -73,19 +75,3 @@ class ProcessExecutor:
         finally:
             with warnings.catch_warnings(action="ignore"):  # of results that nobody asks for any more
                 results.close()
-
-
-def usable_processors() -> int:
-    """Return the processors that this process may use: a container or a batch system may grant fewer than there are."""
-    from joblib import cpu_count
-
-    return int(cpu_count())
-
-
-def make_executor(workers: int) -> Executor:
-    """Return the executor of `workers` processes; 0 stands for one for each usable processor.
-
-    Raises:
-        ConfigurationError: if `workers` is negative.
-    """
-    return ProcessExecutor(workers or usable_processors())

@@ -8,7 +8,7 @@ uninterrupted one see the same bytes. A fully cached run reads manifests only.
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, TypeVar
@@ -246,7 +246,12 @@ class _Context:
     def hooks(self) -> Any:
         return self._run.plugins.hook
 
-    def track(self, items: Iterable[T], description: str, total: int | None = None) -> Iterable[T]:
+    def portable_hook(self, name: str) -> Callable[..., Any] | None:
+        return self._run.plugins.portable_hook(name)
+
+    def track(
+        self, items: Iterable[T], description: str | Callable[[], str], total: int | None = None
+    ) -> Iterable[T]:
         return self._run.reporter.track(items, description, total)
 
     def record(self, name: str, value: int | float | str, *, unit: str = "", better: str = "") -> None:

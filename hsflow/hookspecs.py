@@ -7,7 +7,7 @@ decorated by `hsflow.hookimpl`. hsflow's own stages are plugins like any other.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import pluggy
@@ -64,16 +64,19 @@ def hsflow_lower_layer(
 
 
 @hookspec(firstresult=True)
-def hsflow_emit_kernel(tile: Any, operands: tuple[Any, ...], title: str) -> str | None:
-    """Return the RTL of one tile of a layer's kernel, or None to leave it to the next plugin.
+def hsflow_emit_kernel(tile: Any, operands: tuple[Any, ...], title: str) -> Iterable[DesignFile] | None:
+    """Return the RTL files of one tile of a layer's kernel, or None to leave it to the next plugin.
 
     Args:
-        tile: a `hsflow_harden.kernel.Tile`: the module's name, the pipelined adder graph, the channels it makes.
+        tile: a `hsflow_harden.kernel.Tile`: the module's name, the pipelined adder graph, the channels it makes. The graph
+            may have hundreds of thousands of adders.
         operands: all operands of the kernel (`hsflow_harden.kernel.Operand`); `tile.operands` indexes them.
         title: a comment that is safe to print behind `//`.
 
-    The module must have the ports, the packing and the latency that `hsflow_harden.emit_tile.emit_tile` states; the
-    simulation checks every integer and every cycle of it. hsflow's own makes bit-parallel adders.
+    One file, `rtl/MODULE.sv`, holds the module `tile.module` with the ports, the packing and the latency that
+    `hsflow_harden.emit_tile.emit_tile` states; the simulation checks every integer and every cycle of it. Further modules
+    have a file each, are used by it, and are called `tile.module`, `_` and more. Files are asked for one by one, so each
+    should be made when it is asked for, and be of bounded size. hsflow's own makes bit-parallel adders.
     """
 
 

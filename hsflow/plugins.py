@@ -10,7 +10,7 @@ import inspect
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from importlib.metadata import EntryPoint, PackageNotFoundError, entry_points, version
 from typing import Any
 
@@ -64,6 +64,26 @@ class RegisteredStage:
         return self.stage.name
 
 
+@dataclass(frozen=True)
+class PortableHook:
+    """Call a hook of some entry points (name and value) in whatever process: one loads them at its first call."""
+
+    name: str
+    entry_points: tuple[tuple[str, str], ...]
+
+    def __call__(self, **arguments: Any) -> Any:
+        """Return what the hook returns."""
+        return getattr(_loaded_hooks(self.entry_points), self.name)(**arguments)
+
+
+@cache
+def _loaded_hooks(values: tuple[tuple[str, str], ...]) -> Any:
+    manager = PluginManager()
+    for name, value in values:
+        manager.load(EntryPoint(name, value, GROUP))
+    return manager.hook
+
+
 class PluginManager:
     """Hold the registered plugins; find their stages and targets, and call their observers."""
 
@@ -71,6 +91,7 @@ class PluginManager:
         self._manager = pluggy.PluginManager(hookspecs.PROJECT)
         self._manager.add_hookspecs(hookspecs)
         self._plugins: dict[str, Plugin] = {}
+        self._entry_points: dict[str, str] = {}
         self._failed_observers: set[str] = set()
 
     @property
@@ -121,6 +142,16 @@ class PluginManager:
                 hint=f"update or uninstall {plugin.distribution}",
             ) from error
         self.register(implementation, plugin)
+        self._entry_points[plugin.name] = entry_point.value
+
+    def portable_hook(self, name: str) -> PortableHook | None:
+        """Return a hook that other processes can call too; None if an implementation does not come by an entry point."""
+        implementers = {implementation.plugin_name for implementation in self._hook(name).get_hookimpls()}
+        if not implementers <= self._entry_points.keys():
+            return None
+        # In the order of registration, which decides who is asked first.
+        chosen = (plugin for plugin in self._plugins if plugin in implementers)
+        return PortableHook(name, tuple((plugin, self._entry_points[plugin]) for plugin in chosen))
 
     def implementers(self, hook: str) -> list[tuple[Plugin, str]]:
         """Return the plugins that implement a hook, and the module of each, in the order of their names."""

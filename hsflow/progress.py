@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Iterator, Sized
+from collections.abc import Callable, Iterable, Iterator, Sized
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, TypeVar
 
@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from rich.progress import TextColumn
 
 T = TypeVar("T")
+
+Description = str | Callable[[], str]
+"""What a progress bar tells: a text, or a function that returns it and is called after each item."""
 
 PATIENCE_SECONDS = 2.0
 """A loop that takes longer than this gets a progress bar."""
@@ -41,8 +44,8 @@ class Reporter:
     def warn(self, message: str) -> None:
         """Tell what a user should know even at -q."""
 
-    def track(self, items: Iterable[T], description: str, total: int | None = None) -> Iterable[T]:
-        """Iterate over `items`, behind a progress bar if it takes long."""
+    def track(self, items: Iterable[T], description: Description, total: int | None = None) -> Iterable[T]:
+        """Iterate over `items`, behind a progress bar if it takes long; a function is asked for the text at each item."""
         return items
 
 
@@ -95,14 +98,14 @@ class ConsoleReporter(Reporter):
 
         self.console.print(Text.assemble(*parts), soft_wrap=True)
 
-    def track(self, items: Iterable[T], description: str, total: int | None = None) -> Iterable[T]:
+    def track(self, items: Iterable[T], description: Description, total: int | None = None) -> Iterable[T]:
         """Iterate over `items`; after two seconds, show a bar."""
         length = len(items) if total is None and isinstance(items, Sized) else total
         if self.verbosity < 0 or not self.console.is_terminal:
             return items
         return self._track(items, description, length)
 
-    def _track(self, items: Iterable[T], description: str, total: int | None) -> Iterator[T]:
+    def _track(self, items: Iterable[T], description: Description, total: int | None) -> Iterator[T]:
         if self._tracking:
             yield from items  # a loop inside another one gets no bar of its own
             return
@@ -120,12 +123,13 @@ class ConsoleReporter(Reporter):
 class _LateBar:
     """Be a progress bar that a timer shows: a loop's first item may be the one that takes long."""
 
-    def __init__(self, console: Console, description: str, total: int | None) -> None:
+    def __init__(self, console: Console, description: Description, total: int | None) -> None:
         from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
         columns = (_description(TextColumn), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
         self._progress = Progress(*columns, console=console, transient=True)
-        self._task = self._progress.add_task(description, total=total)
+        self._description = description
+        self._task = self._progress.add_task(self._text(), total=total)
         self._lock = threading.Lock()
         self._ended = False
         self._timer = threading.Timer(PATIENCE_SECONDS, self._show)
@@ -134,7 +138,10 @@ class _LateBar:
 
     def advance(self) -> None:
         """Count an item."""
-        self._progress.advance(self._task)
+        self._progress.update(self._task, advance=1, description=self._text())
+
+    def _text(self) -> str:
+        return self._description if isinstance(self._description, str) else self._description()
 
     def end(self) -> None:
         """Remove the bar, or let it never be shown."""

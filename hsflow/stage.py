@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -75,8 +75,16 @@ class StageContext(Protocol):
     def hooks(self) -> Any:
         """Return pluggy's hook relay, for stages that offer hooks of their own (`hsflow_lower_layer`)."""
 
-    def track(self, items: Iterable[T], description: str, total: int | None = None) -> Iterable[T]:
-        """Iterate over `items` behind a progress bar."""
+    def portable_hook(self, name: str) -> Callable[..., Any] | None:
+        """Return a hook that can be pickled and called in another process, by keywords and with the same outcome.
+
+        None if one of its implementations is known to this process alone, as what was registered at run time.
+        """
+
+    def track(
+        self, items: Iterable[T], description: str | Callable[[], str], total: int | None = None
+    ) -> Iterable[T]:
+        """Iterate over `items` behind a progress bar; a description that is a function is called after each item."""
 
     def record(self, name: str, value: int | float | str, *, unit: str = "", better: str = "") -> None:
         """Record a metric of this stage; `better` is "higher", "lower" or empty."""

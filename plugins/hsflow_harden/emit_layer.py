@@ -10,7 +10,8 @@ from hsflow.design import DesignFile, FileRole, LayerCost
 from hsflow.fixedpoint import Interval
 from hsflow.ir.graph import Conv, MaxPool
 from hsflow.templates import render
-from hsflow_harden.emit_tile import emit_tile, output_slices, output_width
+from hsflow_harden.emit_kernel import emit_kernel
+from hsflow_harden.emit_tile import output_slices, output_width
 from hsflow_harden.kernel import Kernel, Operand, Requantizer, Tile, requantizer_output
 from hsflow_harden.names import comment
 from hsflow_harden.structure import StreamLayer
@@ -31,17 +32,16 @@ class _Channel:
     constant: str
 
 
-EmitTile = Callable[[Tile, tuple[Operand, ...], str], str]
+EmitKernel = Callable[[Tile, tuple[Operand, ...], str], Iterable[DesignFile]]
 
 
-def emit_layer(layer: StreamLayer, cost: LayerCost, emit: EmitTile = emit_tile) -> Iterator[DesignFile]:
+def emit_layer(layer: StreamLayer, cost: LayerCost, emit: EmitKernel = emit_kernel) -> Iterator[DesignFile]:
     """Yield the RTL files of one layer: its tiles as `emit` writes them, then its module."""
     title = comment(layer.layer.name)
     tiles = layer.kernel.tiles if layer.kernel else ()
     operands = layer.kernel.operands if layer.kernel else ()
     for number, tile in enumerate(tiles):
-        text = emit(tile, operands, f"Layer {title}, tile {number}")
-        yield DesignFile(f"rtl/{tile.module}.sv", text, FileRole.RTL)
+        yield from emit(tile, operands, f"Layer {title}, tile {number}")
     yield DesignFile(f"rtl/{layer.module}.sv", _layer_text(layer, cost, title), FileRole.RTL)
 
 

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 
 from hsflow.ir.addergraph import Adder
 from hsflow_harden.kernel import Operand, Tile
+from hsflow_harden.verilog import clocked, extended, sum_of, vector
 
 
 def emit_tile(tile: Tile, operands: tuple[Operand, ...], title: str) -> str:
@@ -73,7 +74,7 @@ class TileWriter:
         for number, operand in enumerate(self.operands):
             # The range may need fewer bits than the format stores, and no sign where the format has one.
             width = min(operand.width, operand.interval.width)
-            yield f"  wire {_range(width, operand.interval.signed)}x{number} = data_i[{offset}+:{width}];"
+            yield f"  wire {vector(width, operand.interval.signed)}x{number} = data_i[{offset}+:{width}];"
             if width < operand.width:
                 spare = f"{offset + width}+:{operand.width - width}"
                 yield f"  wire unused_x{number} = ^data_i[{spare}];"
@@ -86,16 +87,13 @@ class TileWriter:
             if self.pipeline.stage(number) == stage:
                 interval = self.graph.intervals[number]
                 sum_ = self._sum(adder, interval.width, stage)
-                yield f"  wire {_range(interval.width, interval.signed)}{self._name(number)} = {sum_};"
+                yield f"  wire {vector(interval.width, interval.signed)}{self._name(number)} = {sum_};"
 
     def _sum(self, adder: Adder, width: int, stage: int) -> str:
-        left = self._term(adder.left, adder.left_shift, width, stage)
-        right = self._term(adder.right, adder.right_shift, width, stage)
-        return f"{left} {'-' if adder.subtract else '+'} {right}"
+        return sum_of(adder, width, lambda value: self._at(value, stage))
 
     def _term(self, value: int, shift: int, width: int, stage: int) -> str:
-        extended = f"{width}'({self._at(value, stage)})"
-        return f"({extended} << {shift})" if shift else extended
+        return extended(self._at(value, stage), shift, width)
 
     def _registers(self, stage: int) -> Iterator[str]:
         kept = [v for v, last in enumerate(self.pipeline.last_use) if self.pipeline.stage(v) <= stage < last]
@@ -105,11 +103,7 @@ class TileWriter:
         yield from self._clocked(f"{self._at(v, stage + 1)} <= {self._at(v, stage)};" for v in kept)
 
     def _clocked(self, assignments: Iterable[str]) -> Iterator[str]:
-        yield "  always_ff @(posedge clk_i) begin"
-        yield "    if (enable_i) begin"
-        yield from (f"      {assignment}" for assignment in assignments)
-        yield "    end"
-        yield "  end"
+        yield from clocked(assignments)
 
     def _outputs(self) -> Iterator[str]:
         yield ""
@@ -129,10 +123,6 @@ class TileWriter:
     def _value_range(self, value: int) -> str:
         if value >= len(self.operands):
             interval = self.graph.intervals[value]
-            return _range(interval.width, interval.signed)
+            return vector(interval.width, interval.signed)
         operand = self.operands[value]
-        return _range(min(operand.width, operand.interval.width), operand.interval.signed)
-
-
-def _range(width: int, signed: bool) -> str:
-    return f"{'signed ' if signed else ''}[{width - 1}:0] "
+        return vector(min(operand.width, operand.interval.width), operand.interval.signed)

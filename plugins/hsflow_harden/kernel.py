@@ -3,17 +3,16 @@
 
 A kernel reads a packed vector of operands (the taps of a window, or two pixels side by side) and makes one output
 pixel. Linear kernels consist of tiles, each an adder graph for some of the outputs, all with the same number of pipeline
-stages; a max-pool kernel compares instead.
+stages; a max-pool kernel compares instead. A tile is as large as its layer demands; `partition` bounds the modules.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from hsflow.errors import MismatchError
 from hsflow.fixedpoint import IntArray, Interval, rounding_constant
 from hsflow.ir.addergraph import AdderGraph, Output
 from hsflow.ir.graph import Add, AveragePool, Conv, FeatureMap, MaxPool, requantize_shifts
@@ -21,13 +20,13 @@ from hsflow.ir.matrix import adders_without_sharing
 from hsflow.ir.pipeline import Pipeline, stages_needed
 from hsflow.ir.tensor import TensorFormat
 from hsflow.ir.verify import input_intervals
+from hsflow_harden.lower import LoweringTask, LowerMatrix, lower_task
 
-HardenedLayer = Conv | Add | MaxPool | AveragePool
+LinearLayer = Conv | Add | AveragePool
+HardenedLayer = LinearLayer | MaxPool
 
-LowerMatrix = Callable[[IntArray, tuple[Interval, ...], str], AdderGraph]
-
-TILE_NONZEROS = 4096
-"""The most nonzero coefficients in one tile: bounds the size of a generated file and the optimizer's time."""
+MERGED_NONZEROS = 4096
+"""The most nonzero coefficients of blocks that are put together: a depthwise layer has a small one for each channel."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +50,7 @@ class Block:
 
 @dataclass(frozen=True)
 class Tile:
-    """Hold one module of a kernel: a pipelined adder graph from `operands` to the sums of `channels`."""
+    """Hold one part of a kernel: a pipelined adder graph from `operands` to the sums of `channels`."""
 
     module: str
     operands: tuple[int, ...]
@@ -90,28 +89,68 @@ class Kernel:
         return self.stages + 1
 
 
+@dataclass(frozen=True, eq=False)
+class KernelPlan:
+    """Hold a linear layer as operands and matrices, before its matrices are lowered."""
+
+    layer: LinearLayer
+    sources: tuple[FeatureMap, ...]
+    module: str
+    operands: tuple[Operand, ...]
+    blocks: tuple[Block, ...]
+
+    @property
+    def tasks(self) -> tuple[LoweringTask, ...]:
+        """Return what to lower, in the order in which `kernel` takes the graphs."""
+        return tuple(
+            LoweringTask(
+                self.layer.name,
+                block.matrix,
+                tuple(self.operands[index].interval for index in block.operands),
+            )
+            for block in self.blocks
+        )
+
+    def kernel(self, graphs: Sequence[AdderGraph], levels: int) -> Kernel:
+        """Return the kernel with the proved graphs of `tasks`, cut by a register every `levels` adder levels."""
+        stages = max((stages_needed(graph, levels) for graph in graphs), default=0)
+        tiles = tuple(
+            Tile(
+                f"{self.module}__tile{number}",
+                block.operands,
+                block.channels,
+                Pipeline(graph, levels, stages),
+            )
+            for number, (block, graph) in enumerate(zip(self.blocks, graphs, strict=True))
+        )
+        before = sum(adders_without_sharing(block.matrix) for block in self.blocks)
+        requantizers = _requantizers(self.layer, self.sources, tiles)
+        return Kernel(self.operands, tiles, requantizers, self.layer.output, stages, before)
+
+
 def build_kernel(
-    layer: Conv | Add | AveragePool,
+    layer: LinearLayer,
     sources: tuple[FeatureMap, ...],
     module: str,
     lower: LowerMatrix,
     levels: int,
 ) -> Kernel:
-    """Lower `layer` to tiles with `lower`, prove each adder graph, and cut them by a register every `levels` levels.
+    """Lower one layer by itself, in this process: see `plan_kernel` and `KernelPlan.kernel`.
 
     Raises:
         MismatchError: if `lower` returns a graph that does not compute its matrix, or for other input ranges.
     """
-    operands = _operands(layer, sources)
-    blocks = [tile for tile in _tiles(list(_blocks(layer, sources))) if tile.matrix.any()]
-    graphs = [_lower(block, operands, layer.name, lower) for block in blocks]
-    stages = max((stages_needed(graph, levels) for graph in graphs), default=0)
-    tiles = tuple(
-        Tile(f"{module}__tile{number}", block.operands, block.channels, Pipeline(graph, levels, stages))
-        for number, (block, graph) in enumerate(zip(blocks, graphs, strict=True))
-    )
-    before = sum(adders_without_sharing(block.matrix) for block in blocks)
-    return Kernel(operands, tiles, _requantizers(layer, sources, tiles), layer.output, stages, before)
+    plan = plan_kernel(layer, sources, module)
+    return plan.kernel([lower_task(lower, task) for task in plan.tasks], levels)
+
+
+def plan_kernel(layer: LinearLayer, sources: tuple[FeatureMap, ...], module: str) -> KernelPlan:
+    """Return the matrices of `layer`: one for each group of a convolution, small ones together in one.
+
+    A group stays whole, however large: its outputs share sums. What is cut is only the pipelined graph's text.
+    """
+    blocks = tuple(_merged(block for block in _blocks(layer, sources) if block.matrix.any()))
+    return KernelPlan(layer, sources, module, _operands(layer, sources), blocks)
 
 
 def is_global_pool(layer: HardenedLayer, source: FeatureMap) -> bool:
@@ -125,18 +164,7 @@ def is_global_pool(layer: HardenedLayer, source: FeatureMap) -> bool:
     )
 
 
-def _lower(block: Block, operands: tuple[Operand, ...], name: str, lower: LowerMatrix) -> AdderGraph:
-    intervals = tuple(operands[index].interval for index in block.operands)
-    graph = lower(block.matrix, intervals, name)
-    graph.prove(block.matrix, name)
-    if graph.inputs != intervals:
-        raise MismatchError(
-            "the adder graph assumes other input ranges, so its widths prove nothing", where=name
-        )
-    return graph
-
-
-def _operands(layer: Conv | Add | AveragePool, sources: tuple[FeatureMap, ...]) -> tuple[Operand, ...]:
+def _operands(layer: LinearLayer, sources: tuple[FeatureMap, ...]) -> tuple[Operand, ...]:
     if isinstance(layer, AveragePool) and is_global_pool(layer, sources[0]):
         return _sum_operands(layer, sources[0])
     formats = [source.format for source in sources] if isinstance(layer, Add) else [sources[0].format]
@@ -150,7 +178,7 @@ def _operands(layer: Conv | Add | AveragePool, sources: tuple[FeatureMap, ...]) 
     return tuple(operands)
 
 
-def _intervals(layer: Conv | Add | AveragePool, form: TensorFormat) -> tuple[Interval, ...]:
+def _intervals(layer: LinearLayer, form: TensorFormat) -> tuple[Interval, ...]:
     if isinstance(layer, Conv):
         return input_intervals(layer, form)
     if isinstance(layer, AveragePool):
@@ -173,7 +201,7 @@ def _sum_operands(layer: AveragePool, source: FeatureMap) -> tuple[Operand, ...]
     )
 
 
-def _blocks(layer: Conv | Add | AveragePool, sources: tuple[FeatureMap, ...]) -> Iterator[Block]:
+def _blocks(layer: LinearLayer, sources: tuple[FeatureMap, ...]) -> Iterator[Block]:
     match layer:
         case Conv():
             yield from _conv_blocks(layer, sources[0].format)
@@ -209,29 +237,25 @@ def _add_blocks(left: TensorFormat, right: TensorFormat) -> Iterator[Block]:
         yield Block((channel, left.channels + channel), (channel,), np.left_shift(np.int64(1), shifts))
 
 
-def _tiles(blocks: list[Block]) -> Iterator[Block]:
-    """Cut large blocks by outputs and put small ones together, so that each tile is near `TILE_NONZEROS`."""
+def _merged(blocks: Iterable[Block]) -> Iterator[Block]:
+    """Put small blocks together, so that each matrix has up to `MERGED_NONZEROS` coefficients or is a single block."""
     pending: list[Block] = []
     size = 0
-    for piece in (piece for block in blocks for piece in _pieces(block)):
-        nonzeros = int(np.count_nonzero(piece.matrix))
-        if pending and size + nonzeros > TILE_NONZEROS:
+    for block in map(_without_zero_columns, blocks):
+        nonzeros = int(np.count_nonzero(block.matrix))
+        if pending and size + nonzeros > MERGED_NONZEROS:
             yield _merge(pending)
             pending, size = [], 0
-        pending.append(piece)
+        pending.append(block)
         size += nonzeros
     if pending:
         yield _merge(pending)
 
 
-def _pieces(block: Block) -> Iterator[Block]:
+def _without_zero_columns(block: Block) -> Block:
     used = np.flatnonzero(block.matrix.any(axis=0))
     operands = tuple(block.operands[index] for index in used.tolist())
-    rows = np.count_nonzero(block.matrix, axis=1).cumsum() // TILE_NONZEROS
-    for part in np.unique(rows):
-        chosen = np.flatnonzero(rows == part)
-        channels = tuple(block.channels[index] for index in chosen.tolist())
-        yield Block(operands, channels, block.matrix[chosen][:, used])
+    return Block(operands, block.channels, block.matrix[:, used])
 
 
 def _merge(blocks: list[Block]) -> Block:
@@ -250,7 +274,7 @@ def _merge(blocks: list[Block]) -> Block:
 
 
 def _requantizers(
-    layer: Conv | Add | AveragePool, sources: tuple[FeatureMap, ...], tiles: tuple[Tile, ...]
+    layer: LinearLayer, sources: tuple[FeatureMap, ...], tiles: tuple[Tile, ...]
 ) -> tuple[Requantizer, ...]:
     where = {
         channel: (number, place)

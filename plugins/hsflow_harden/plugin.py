@@ -3,11 +3,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from hsflow import hookimpl
+from hsflow.design import DesignFile
 from hsflow.ir.addergraph import AdderGraph
 from hsflow.stage import Stage
 from hsflow_harden.emit_graph import emit_adder_graph
-from hsflow_harden.emit_tile import emit_tile
+from hsflow_harden.emit_kernel import emit_kernel
 from hsflow_harden.kernel import Operand, Tile
 from hsflow_harden.stage import HardenStage
 
@@ -19,9 +22,9 @@ def hsflow_stages() -> list[Stage]:
 
 
 @hookimpl(trylast=True)
-def hsflow_emit_kernel(tile: Tile, operands: tuple[Operand, ...], title: str) -> str:
+def hsflow_emit_kernel(tile: Tile, operands: tuple[Operand, ...], title: str) -> Iterator[DesignFile]:
     """Emit any tile as bit-parallel adders; other plugins are asked first."""
-    return emit_tile(tile, operands, title)
+    return emit_kernel(tile, operands, title)
 
 
 @hookimpl(trylast=True)

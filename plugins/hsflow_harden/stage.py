@@ -4,23 +4,24 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Annotated, Self
+from functools import partial
+from typing import Annotated, Any, Self
 
 from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from hsflow.design import Design, DesignFile, LayerCost
 from hsflow.errors import PluginError
-from hsflow.fixedpoint import IntArray, Interval
-from hsflow.ir.addergraph import AdderGraph
+from hsflow.executor import Executor, ProcessExecutor, SerialExecutor
 from hsflow.ir.graph import Graph
 from hsflow.ir.verify import verify
 from hsflow.lowering import Effort, LoweringGoal, Objective
 from hsflow.stage import ResourceMark, StageContext, StageKind, StageOptions
-from hsflow_harden.emit_layer import EmitTile, emit_layer
+from hsflow_harden.emit_kernel import emit_kernel
+from hsflow_harden.emit_layer import EmitKernel, emit_layer
 from hsflow_harden.emit_network import emit_network
-from hsflow_harden.emit_tile import emit_tile
 from hsflow_harden.kernel import Operand, Tile
+from hsflow_harden.lower import HookLowering, LowerMatrix
 from hsflow_harden.structure import Structure, build_structure, layer_cost
 
 
@@ -77,37 +78,37 @@ class HardenStage:
 
     def run(self, value: Graph, options: HardenOptions, context: StageContext) -> Design:
         """Return the hardened design of a graph, with the metrics of its hardware."""
-
-        def lower(matrix: IntArray, inputs: tuple[Interval, ...], layer: str) -> AdderGraph:
-            graph = context.hooks.hsflow_lower_layer(
-                matrix=matrix, inputs=inputs, layer=layer, goal=options.goal
-            )
-            if not isinstance(graph, AdderGraph):
-                raise PluginError(
-                    "no plugin lowered a layer", where=layer, got=graph, expected="an AdderGraph"
-                )
-            return graph
-
-        def emit(tile: Tile, operands: tuple[Operand, ...], title: str) -> str:
-            text = context.hooks.hsflow_emit_kernel(tile=tile, operands=operands, title=title)
-            if not isinstance(text, str):
-                raise PluginError(
-                    "no plugin emitted a kernel", where=tile.module, got=text, expected="RTL text"
-                )
-            return text
-
+        lower, executor = _lowering(options, context)
         structure = build_structure(
-            verify(value),
-            lower,
-            options.adder_levels_per_stage,
-            lambda layers: context.track(layers, "harden"),
+            verify(value), lower, options.adder_levels_per_stage, executor=executor, track=context.track
         )
-        design = emit_design(structure, emit)
+        design = emit_design(structure, partial(_emit, context.hooks))
         _record(design, context)
         return design
 
 
-def emit_design(structure: Structure, emit: EmitTile = emit_tile) -> Design:
+def _lowering(options: HardenOptions, context: StageContext) -> tuple[LowerMatrix, Executor]:
+    """Return how to lower a matrix, and where: in other processes only what can be loaded there."""
+    hook = context.portable_hook("hsflow_lower_layer")
+    if hook is None:
+        return HookLowering(context.hooks.hsflow_lower_layer, options.goal), SerialExecutor()
+    return HookLowering(hook, options.goal), ProcessExecutor(options.workers)
+
+
+def _emit(hooks: Any, tile: Tile, operands: tuple[Operand, ...], title: str) -> Iterator[DesignFile]:
+    files = hooks.hsflow_emit_kernel(tile=tile, operands=operands, title=title)
+    for file in (files,) if files is None or isinstance(files, str) else files:
+        if not isinstance(file, DesignFile):
+            raise PluginError(
+                "no plugin emitted a kernel",
+                where=tile.module,
+                got=file,
+                expected="an iterable of DesignFile",
+            )
+        yield file
+
+
+def emit_design(structure: Structure, emit: EmitKernel = emit_kernel) -> Design:
     """Return the design with all RTL of the hardened network, its tiles as `emit` writes them."""
     costs = tuple(layer_cost(layer) for layer in structure.layers)
     files = tuple(_files(structure, costs, emit))
@@ -116,7 +117,7 @@ def emit_design(structure: Structure, emit: EmitTile = emit_tile) -> Design:
     )
 
 
-def _files(structure: Structure, costs: tuple[LayerCost, ...], emit: EmitTile) -> Iterator[DesignFile]:
+def _files(structure: Structure, costs: tuple[LayerCost, ...], emit: EmitKernel) -> Iterator[DesignFile]:
     for layer, cost in zip(structure.layers, costs, strict=True):
         yield from emit_layer(layer, cost, emit)
     yield emit_network(structure)

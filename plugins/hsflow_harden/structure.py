@@ -4,22 +4,31 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from itertools import islice
+from typing import Protocol, TypeVar
 
 import numpy as np
 
 from hsflow.design import LayerCost
 from hsflow.errors import ModelError
+from hsflow.executor import Executor, SerialExecutor
 from hsflow.fixedpoint import IntArray
+from hsflow.ir.addergraph import AdderGraph
 from hsflow.ir.graph import Add, Conv, Dense, FeatureMap, Graph, MaxPool
 from hsflow.ir.network import INPUT_NAME
 from hsflow.ir.tensor import Window
 from hsflow.keywords import SYSTEMVERILOG_KEYWORDS
 from hsflow_harden import timing
-from hsflow_harden.kernel import HardenedLayer, Kernel, LowerMatrix, build_kernel, is_global_pool
+from hsflow_harden.kernel import HardenedLayer, Kernel, KernelPlan, is_global_pool, plan_kernel
+from hsflow_harden.lower import LowerMatrix, lower_tasks
 from hsflow_harden.names import identifiers
+
+T = TypeVar("T")
+
+SERIAL = SerialExecutor()
 
 _PROBED_IMAGES = 3
 """Images that the timing model streams through: FIFO depths and the interval no longer change after the second."""
@@ -85,8 +94,29 @@ class Structure:
     initiation_interval: int
 
 
+class Track(Protocol):
+    """Be a progress bar around an iteration, as `StageContext.track` is."""
+
+    def __call__(
+        self, items: Iterable[T], description: str | Callable[[], str], total: int | None = None
+    ) -> Iterable[T]:
+        """Iterate over `items`."""
+
+
+def untracked(
+    items: Iterable[T], description: str | Callable[[], str], total: int | None = None
+) -> Iterable[T]:
+    """Be the `Track` that shows nothing."""
+    return items
+
+
 def build_structure(
-    graph: Graph, lower: LowerMatrix, levels: int, track: Callable[[Iterable[Any]], Iterable[Any]] = iter
+    graph: Graph,
+    lower: LowerMatrix,
+    levels: int,
+    *,
+    executor: Executor = SERIAL,
+    track: Track = untracked,
 ) -> Structure:
     """Harden every layer of `graph` but its programmable classifier, and schedule the stream.
 
@@ -94,7 +124,8 @@ def build_structure(
         graph: a verified graph.
         lower: makes the adder graph of an integer matrix.
         levels: adder levels between two pipeline registers, at least 1.
-        track: wraps the iteration over layers, for a progress bar.
+        executor: where matrices are lowered; `lower` must be a value that can go there.
+        track: shows the layers done and the adders so far.
 
     Raises:
         ModelError: if the graph's name cannot begin a module's name.
@@ -104,9 +135,55 @@ def build_structure(
     prefix = f"{graph.name}_"
     keywords = (word.removeprefix(prefix) for word in SYSTEMVERILOG_KEYWORDS if word.startswith(prefix))
     names = identifiers((layer.name for layer in hardened), reserved=keywords)
-    return schedule(
-        graph, tuple(_stream_layer(graph, layer, names, lower, levels) for layer in track(hardened))
+    plans = [
+        plan_kernel(layer, _sources(graph, layer), _module(graph, names, layer))
+        for layer in hardened
+        if not isinstance(layer, MaxPool)
+    ]
+    graphs = _lowered(plans, lower, executor, track)
+    kernels = {plan.layer.name: plan.kernel(graphs[plan.layer.name], levels) for plan in plans}
+    layers = (
+        StreamLayer(
+            layer,
+            names[layer.name],
+            _module(graph, names, layer),
+            _sources(graph, layer),
+            graph.feature_maps[layer.name],
+            kernels.get(layer.name),
+        )
+        for layer in hardened
     )
+    return schedule(graph, tuple(layers))
+
+
+def _lowered(
+    plans: Sequence[KernelPlan], lower: LowerMatrix, executor: Executor, track: Track
+) -> dict[str, list[AdderGraph]]:
+    """Return the adder graphs of each layer, all layers' matrices lowered as one heap of work."""
+    tasks = [task for plan in plans for task in plan.tasks]
+    progress = _Progress(Counter(task.layer for task in tasks))
+    graphs: dict[int, AdderGraph] = {}
+    for place, graph in track(lower_tasks(tasks, lower, executor), progress.text, len(tasks)):
+        graphs[place] = graph
+        progress.count(tasks[place].layer, graph)
+    ordered = (graphs[place] for place in range(len(tasks)))
+    return {plan.layer.name: list(islice(ordered, len(plan.blocks))) for plan in plans}
+
+
+class _Progress:
+    """Count the layers that are done and the adders so far."""
+
+    def __init__(self, waiting: Counter[str]) -> None:
+        self.waiting, self.layers, self.adders = waiting, len(waiting), 0
+
+    def count(self, layer: str, graph: AdderGraph) -> None:
+        """Take note of a graph of `layer`."""
+        self.waiting -= Counter((layer,))
+        self.adders += len(graph.adders)
+
+    def text(self) -> str:
+        """Return what there is to tell."""
+        return f"harden: {self.layers - len(self.waiting)} of {self.layers} layers, {self.adders:,} adders"
 
 
 def _check_name(name: str) -> None:
@@ -121,13 +198,12 @@ def _check_name(name: str) -> None:
         )
 
 
-def _stream_layer(
-    graph: Graph, layer: HardenedLayer, names: Mapping[str, str], lower: LowerMatrix, levels: int
-) -> StreamLayer:
-    sources = tuple(graph.feature_maps[source] for source in layer.sources)
-    module = f"{graph.name}_{names[layer.name]}"
-    kernel = None if isinstance(layer, MaxPool) else build_kernel(layer, sources, module, lower, levels)
-    return StreamLayer(layer, names[layer.name], module, sources, graph.feature_maps[layer.name], kernel)
+def _sources(graph: Graph, layer: HardenedLayer) -> tuple[FeatureMap, ...]:
+    return tuple(graph.feature_maps[source] for source in layer.sources)
+
+
+def _module(graph: Graph, names: Mapping[str, str], layer: HardenedLayer) -> str:
+    return f"{graph.name}_{names[layer.name]}"
 
 
 def schedule(graph: Graph, layers: tuple[StreamLayer, ...]) -> Structure:

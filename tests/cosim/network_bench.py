@@ -5,9 +5,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
+from hsflow_harden.emit_kernel import MODULE_VALUES, emit_kernel
 from hsflow_harden.emit_network import network_module
 from hsflow_harden.stage import emit_design
 from hsflow_harden.structure import build_structure
@@ -26,9 +28,10 @@ LIBRARY = [
 ]
 
 
-def harden(graph: Graph, levels: int = 2) -> Design:
-    """Harden `graph` with hsflow's own optimizer."""
-    return emit_design(build_structure(graph, lambda matrix, ranges, name: share(matrix, ranges), levels))
+def harden(graph: Graph, levels: int = 2, bound: int = MODULE_VALUES) -> Design:
+    """Harden `graph` with hsflow's own optimizer; no module of a kernel is larger than `bound`."""
+    structure = build_structure(graph, lambda matrix, ranges, name: share(matrix, ranges), levels)
+    return emit_design(structure, partial(emit_kernel, bound=bound))
 
 
 def words(values: np.ndarray, feature_map: FeatureMap) -> list[int]:
@@ -42,12 +45,13 @@ def words(values: np.ndarray, feature_map: FeatureMap) -> list[int]:
 
 @dataclass(frozen=True)
 class Case:
-    """One network to simulate with some images; `ends` names the traffic at both ends."""
+    """One network to simulate with some images; `ends` names the traffic at both ends, `bound` a module's size."""
 
     graph: Graph
     images: np.ndarray
     levels: int = 2
     ends: tuple[str, str] = ("full", "full")
+    bound: int = MODULE_VALUES
 
     @property
     def expected(self) -> list[int]:
@@ -63,7 +67,7 @@ def simulate(
     sources = list(LIBRARY)
     designs = []
     for number, case in enumerate(cases):
-        design = harden(case.graph, case.levels)
+        design = harden(case.graph, case.levels, case.bound)
         designs.append(design)
         for file in design.files:
             path = workdir / file.path

@@ -175,11 +175,11 @@ def wrong_layers(graph: Graph, images: IntArray) -> list[str]:
 
 
 @QUICK
-@pytest.mark.parametrize("tile_nonzeros", [1, 8, 4096])
+@pytest.mark.parametrize("merged_nonzeros", [1, 8, 4096])
 @given(graph=wild_graphs(), seed=st.integers(0, 1000))
-def test_every_kernel_agrees(tile_nonzeros: int, graph: Graph, seed: int) -> None:
+def test_every_kernel_agrees(merged_nonzeros: int, graph: Graph, seed: int) -> None:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(kernels, "TILE_NONZEROS", tile_nonzeros)
+        patch.setattr(kernels, "MERGED_NONZEROS", merged_nonzeros)
         assert wrong_layers(graph, random_images(graph, 3, seed)) == []
 
 
@@ -190,14 +190,18 @@ def small_layer() -> tuple[Graph, Conv]:
     return graph, layer
 
 
-def test_small_tiles_are_many_and_make_each_channel_once(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_group_is_one_tile_however_large_and_groups_make_each_channel_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     graph, layer = small_layer()
-    assert len(kernel_of(graph, layer).tiles) == 1
-    monkeypatch.setattr(kernels, "TILE_NONZEROS", 8)
-    kernel = kernel_of(graph, layer)
-    assert len(kernel.tiles) == 8
-    assert sorted(channel for tile in kernel.tiles for channel in tile.channels) == list(range(8))
-    assert len({tile.module for tile in kernel.tiles}) == 8
+    monkeypatch.setattr(kernels, "MERGED_NONZEROS", 8)
+    assert [tile.channels for tile in kernel_of(graph, layer).tiles] == [tuple(range(8))]
+    graph = GraphBuilder(Shape(4, 4, 4), 2).conv(8, square(3, 1, 1), groups=2, zeros=0.2).build()
+    grouped = graph.layers[0]
+    assert isinstance(grouped, Conv)
+    kernel = kernel_of(graph, grouped)
+    assert [tile.channels for tile in kernel.tiles] == [(0, 1, 2, 3), (4, 5, 6, 7)]
+    assert len({tile.module for tile in kernel.tiles}) == 2
     assert {tile.pipeline.stages for tile in kernel.tiles} == {kernel.stages}
 
 
@@ -206,7 +210,7 @@ def test_a_depthwise_layers_small_blocks_share_a_tile(monkeypatch: pytest.Monkey
     layer = graph.layers[0]
     assert isinstance(layer, Conv)
     assert len(kernel_of(graph, layer).tiles) == 1
-    monkeypatch.setattr(kernels, "TILE_NONZEROS", 27)
+    monkeypatch.setattr(kernels, "MERGED_NONZEROS", 27)
     assert [tile.channels for tile in kernel_of(graph, layer).tiles] == [(0, 1, 2), (3, 4, 5)]
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from hsflow.errors import ConfigurationError, MismatchError
-from hsflow.executor import Executor, ProcessExecutor, SerialExecutor, make_executor, usable_processors
+from hsflow.executor import Executor, ProcessExecutor, SerialExecutor
 
 EXECUTORS = (SerialExecutor(), ProcessExecutor(1), ProcessExecutor(2))
 
@@ -127,13 +127,12 @@ def _runs(process: int) -> bool:
         return False
 
 
-def test_zero_workers_are_all_usable_processors() -> None:
-    assert make_executor(0) == ProcessExecutor(usable_processors())
-    assert make_executor(3) == ProcessExecutor(3)
-    assert 1 <= usable_processors() <= (os.cpu_count() or 1)
+def test_zero_workers_are_as_many_as_there_are_processors() -> None:
+    processors = len(os.sched_getaffinity(0))
+    assert len(set(ProcessExecutor().map(process_of, range(4 * processors)))) <= processors
+    assert list(ProcessExecutor().map(square, range(4))) == [0, 1, 4, 9]
 
 
-@pytest.mark.parametrize("workers", [-1, -8])
-def test_fewer_workers_are_refused(workers: int) -> None:
+def test_less_than_no_worker_is_refused() -> None:
     with pytest.raises(ConfigurationError, match="workers"):
-        make_executor(workers)
+        ProcessExecutor(-1)
