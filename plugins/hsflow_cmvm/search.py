@@ -35,10 +35,13 @@ _SEVERAL = 20_000
 
 
 class Plan(NamedTuple):
-    """Hold how long to search: starts, candidates for each choice, pairs of terms to look at again, and in a block."""
+    """Hold how long to search: starts, candidates for each choice, first and in refinement, pairs of terms to look at
+    again, and pairs in a block.
+    """
 
     starts: int
     candidates: int
+    candidates_again: int
     work: int
     pairs: int
 
@@ -79,7 +82,7 @@ def search(matrix: IntArray, ranges: IntArray, goal: LoweringGoal, where: str) -
     """
     sizes = count_digits(matrix)
     digits = int(sizes.sum())
-    plan = _plan(goal.effort, digits, int((sizes * sizes).sum()) // 2)
+    plan = _plan(goal.effort, digits, int(sizes.max(initial=1)))
     problems = list(_problems(matrix, ranges, goal, where, several=digits <= _SEVERAL))
     problem, solutions = problems[0], []
     if len(problems) > 1:
@@ -90,17 +93,27 @@ def search(matrix: IntArray, ranges: IntArray, goal: LoweringGoal, where: str) -
     return min(solutions, key=lambda solution: solution.price)
 
 
-def _plan(effort: Effort, digits: int, pairs: int) -> Plan:
-    """Return what an effort means for so many signed digits and pairs of them; small matrices are searched longer."""
+def _plan(effort: Effort, digits: int, longest: int) -> Plan:
+    """Return what an effort means for so many signed digits, and so many in the longest row.
+
+    Small matrices are searched longer. To compare candidates takes as long as rows are.
+    """
     small = min(digits, 4_000) if digits <= _SEVERAL else 0
+    starts = 1 + (digits < _SEVERAL // 2)
     match effort:
         case Effort.LOW:
-            return Plan(1, 8, 0, 1_000_000)
+            return Plan(1, _within(8, 1_000, longest), 1, 0, 1_000_000)
         case Effort.NORMAL:
-            candidates = 64 if small or pairs <= 600_000 else 24 if pairs <= 2_000_000 else 8
-            return Plan(2 if small else 1, candidates, 30 * digits + 1_000 * small, 8_000_000)
+            candidates = _within(64 if small else 24, 6_000, longest)
+            again = _within(16, 1_000, longest)
+            return Plan(starts, candidates, again, 30 * digits + 1_000 * small, 8_000_000)
         case Effort.HIGH:
-            return Plan(8 if small else 2, 256, 1_000 * digits + 5_000 * small, 80_000_000)
+            candidates, again = _within(256, 50_000, longest), _within(16, 5_000, longest)
+            return Plan(4 * starts, candidates, again, 1_000 * digits + 5_000 * small, 80_000_000)
+
+
+def _within(most: int, work: int, longest: int) -> int:
+    return min(most, max(work // max(longest, 1), 1))
 
 
 def _problems(
@@ -157,7 +170,7 @@ def _solved(problem: Problem, plan: Plan, goal: LoweringGoal, seed: int) -> Solu
     """Return the solution from one start; equals are shuffled by the seed, 0 for not at all."""
     terms, values = _shared(problem, plan, seed)
     if plan.work:
-        how = Search(problem.depth, 16, ONE - 1, np.full(1, seed))
+        how = Search(problem.depth, plan.candidates_again, ONE - 1, np.full(1, seed))
         terms = refine(terms, values, how, problem.matrix.shape[1], plan.work)
     return _finished(problem, (terms, values), goal)
 
