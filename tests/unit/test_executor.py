@@ -73,7 +73,7 @@ def test_a_failing_task_raises_what_it_raised_and_stops_the_rest(executor: Execu
     assert list(executor.map(square, [3])) == [9], "the executor still works"
 
 
-@pytest.mark.filterwarnings("error")
+@pytest.mark.filterwarnings("error:.*tasks")
 def test_giving_up_cancels_the_rest(tmp_path: Path) -> None:
     results = ProcessExecutor(2).map(fail_at_two, ((tmp_path, value) for value in range(3, 300)))
     assert next(results) == 3

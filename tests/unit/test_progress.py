@@ -57,6 +57,14 @@ def test_a_first_item_that_takes_long_gets_a_bar(reporter: ConsoleReporter, scre
     assert screen.getvalue().endswith("\x1b[2K"), "the bar is gone at the end"
 
 
+def test_a_text_that_is_made_anew_follows_the_items(reporter: ConsoleReporter, screen: io.StringIO) -> None:
+    done: list[int] = []
+    for item in reporter.track(_slow(3, 0.3), lambda: f"{len(done)} done, {HOSTILE}"):
+        done.append(item)
+    assert f"0 done, {HOSTILE}" in screen.getvalue()
+    assert f"2 done, {HOSTILE}" in screen.getvalue()
+
+
 def test_what_is_quick_gets_none(reporter: ConsoleReporter, screen: io.StringIO) -> None:
     assert list(reporter.track(range(3), "quick")) == [0, 1, 2]
     time.sleep(0.1)
