@@ -35,8 +35,10 @@ _SEVERAL = 20_000
 
 
 class Plan(NamedTuple):
-    """Hold how long to search: starts, candidates for each choice, first and in refinement, pairs of terms to look at
-    again, and pairs in a block.
+    """Hold how long to search.
+
+    `candidates` are compared for each choice, `candidates_again` in refinement, which looks at `work` pairs of terms;
+    a block of columns has about `pairs`.
     """
 
     starts: int
