@@ -18,8 +18,8 @@ module tiny_add2__tile0 (
   wire unused_x3 = ^data_i[31+:1];
 
   // Stage 0
-  wire [9:0] sum0 = 10'(x2) + (10'(x0) << 1);
-  wire [9:0] sum1 = 10'(x3) + (10'(x1) << 2);
+  wire [9:0] sum0 = (10'(x0) << 1) + 10'(x2);
+  wire [9:0] sum1 = (10'(x1) << 2) + 10'(x3);
 
   logic [9:0] sum0_q1;
   logic [9:0] sum1_q1;

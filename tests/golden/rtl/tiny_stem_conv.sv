@@ -94,7 +94,7 @@ module tiny_stem_conv (
     .Low     (0),
     .High    (117),
     .OutWidth(8),
-    .Negate  (1'b0)
+    .Negate  (1'b1)
   ) u_requantize1 (
     .acc_i ({sums0[13+:15], 2'b0}),
     .data_o(result_d[8+:8])
