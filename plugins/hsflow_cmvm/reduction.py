@@ -29,14 +29,15 @@ class Merge(NamedTuple):
 
 
 def distinct_rows(matrix: IntArray) -> Rows:
-    """Return the rows without common factors of two and with a positive first entry, each once, in order of occurrence."""
+    """Return the rows without common factors of two, each once, with the sign and in the order of its first occurrence."""
     shift = _common_shift(matrix)
     minus = (_first_entry(matrix) < 0).astype(np.int64)
     normal = (matrix >> shift[:, None]) * (1 - 2 * minus)[:, None]
     _, first, which = np.unique(normal, axis=0, return_index=True, return_inverse=True)
     order = np.argsort(first)
-    rank = np.argsort(order)
-    return Rows(normal[first[order]], rank[which.reshape(-1)], shift, minus)
+    which = np.argsort(order)[which.reshape(-1)]
+    sign = minus[first[order]]
+    return Rows(normal[first[order]] * (1 - 2 * sign)[:, None], which, shift, minus ^ sign[which])
 
 
 def merged_columns(matrix: IntArray) -> tuple[IntArray, tuple[Merge, ...]]:

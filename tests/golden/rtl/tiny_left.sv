@@ -56,7 +56,7 @@ module tiny_left (
     .Low     (0),
     .High    (255),
     .OutWidth(8),
-    .Negate  (1'b1)
+    .Negate  (1'b0)
   ) u_requantize0 (
     .acc_i ({sums0[0+:9]}),
     .data_o(result_d[0+:8])

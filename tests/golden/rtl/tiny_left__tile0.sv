@@ -15,7 +15,7 @@ module tiny_left__tile0 (
   wire unused_x1 = ^data_i[15+:1];
 
   // Stage 0
-  wire signed [8:0] sum0 = 9'(x0) - (9'(x1) << 1);
+  wire signed [8:0] sum0 = (9'(x1) << 1) - 9'(x0);
   wire signed [9:0] sum1 = 10'(x0) - (10'(x1) << 2);
 
   logic signed [8:0] sum0_q1;
