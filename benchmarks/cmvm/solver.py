@@ -3,19 +3,25 @@
 
 from __future__ import annotations
 
-import importlib.util
+from hsflow_cmvm import optimize
 
-from benchmarks.cmvm.figures import INPUT_BITS, input_intervals
+from benchmarks.cmvm.figures import INPUT_BITS
 from benchmarks.cmvm.matrices import Matrix
 from hsflow.ir.addergraph import AdderGraph
 
 
-def solve(matrix: Matrix, effort: str, max_depth: int | None = None) -> AdderGraph:
-    """Return hsflow's adder graph of a matrix, shape (inputs, outputs), for unsigned 8-bit inputs."""
-    if importlib.util.find_spec("hsflow_cmvm") is None:
-        from hsflow_harden.sharing import share
+def solve(
+    matrix: Matrix, effort: str, max_depth: int | None = None, adder_levels_per_stage: int | None = None
+) -> AdderGraph:
+    """Return hsflow's adder graph of a matrix, shape (inputs, outputs), for unsigned 8-bit inputs.
 
-        return share(matrix.T, input_intervals(matrix))
-    from hsflow_cmvm import optimize
-
-    return optimize(matrix, input_bits=INPUT_BITS, signed=False, effort=effort, max_depth=max_depth)
+    Without `adder_levels_per_stage` it is a graph without registers, which then do not count.
+    """
+    return optimize(
+        matrix,
+        input_bits=INPUT_BITS,
+        signed=False,
+        effort=effort,
+        max_depth=max_depth,
+        adder_levels_per_stage=adder_levels_per_stage,
+    )

@@ -12,6 +12,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from hsflow.fixedpoint import IntArray
 from hsflow_cmvm.compiled import compiled
@@ -56,7 +57,7 @@ def derive(matrix: IntArray, height: int) -> Derivation | None:
 
 def difference(matrix: IntArray, derivation: Derivation) -> IntArray:
     """Return what is left of each row without the row that it is derived from."""
-    parents = np.where((derivation.parent == NONE)[:, None], 0, matrix[derivation.parent])
+    parents = matrix[derivation.parent] * (derivation.parent != NONE)[:, None]
     rest: IntArray = matrix - parents * (1 - 2 * derivation.minus)[:, None]
     rest[derivation.other != NONE] = 0
     return rest
@@ -144,7 +145,7 @@ def _relax(
     height: int,
     tree: Derivation,
     price: IntArray,
-    done: IntArray,
+    done: NDArray[np.bool_],
     row: int,
     near: int,
 ) -> None:

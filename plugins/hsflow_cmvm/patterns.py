@@ -16,7 +16,7 @@ from hsflow_cmvm.compiled import compiled, inlined
 
 EMPTY = -1
 _OFFSET_ZERO = 128
-_HASH = np.int64(-7046029254386353131)  # 2**64 / golden ratio (Knuth, TAOCP 6.4)
+_HASH = -7046029254386353131  # 2**64 / golden ratio (Knuth, TAOCP 6.4)
 
 
 @inlined
@@ -77,7 +77,7 @@ def with_room(table: Table, entries: int, least: int) -> Table:
     """Return a table with room for `entries` more, which keeps what counts at least `least`."""
     if 2 * (table.used[0] + entries) <= table.keys.size:
         return table
-    kept = np.count_nonzero(table.counts >= least)
+    kept = int(np.count_nonzero(table.counts >= least))
     larger = new_table(2 * kept + entries)
     for slot in range(table.keys.size):
         if table.keys[slot] != EMPTY and table.counts[slot] >= least:

@@ -119,7 +119,7 @@ def _choose(
     """Return the best of the most frequent patterns, or EMPTY if none is left."""
     keys = np.zeros(search.candidates, np.int64)
     priorities = np.zeros(search.candidates, np.int64)
-    found, best, best_score = 0, 0, np.int64(-1) << 60
+    found, best, best_score = 0, 0, -(1 << 60)
     while heap.size[0] > 0 and found < search.candidates:
         priority, key = pop(heap)
         slot = slot_of(table, key)

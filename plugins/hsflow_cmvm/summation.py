@@ -42,7 +42,7 @@ class Program(NamedTuple):
     low: IntArray
     high: IntArray
     negated: IntArray
-    count: IntArray
+    count: IntArray  # type: ignore[assignment]  # a tuple's own method, which nobody calls
 
 
 class Prices(NamedTuple):

@@ -50,7 +50,7 @@ class Values(NamedTuple):
     low: IntArray
     high: IntArray
     alive: IntArray
-    count: IntArray
+    count: IntArray  # type: ignore[assignment]  # a tuple's own method, which nobody calls
 
 
 @compiled

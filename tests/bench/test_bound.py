@@ -7,10 +7,10 @@ import math
 
 import numpy as np
 import pytest
+from hsflow_cmvm import optimize
 
 from benchmarks.cmvm.bound import entropy, fewest_adders, program_bits
 from benchmarks.cmvm.matrices import parse
-from hsflow_cmvm import optimize
 
 
 def test_the_entropy_of_equal_shares_is_their_logarithm() -> None:
