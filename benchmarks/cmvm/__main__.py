@@ -89,6 +89,8 @@ def _report(rows: Sequence[Row], arguments: argparse.Namespace, python: Path) ->
     series = [points(rows, tool) for tool in (*map(_name, arguments.efforts), *arguments.peers)]
     for line in (*report.runs_table(rows), "", *report.means_table(rows, arguments.efforts), ""):
         print(line)
+    for line in (*report.pipelines_table(rows, arguments.efforts), ""):
+        print(line)
     for one in series:
         if (exponent := one.exponent()) is not None:
             print(f"CPU time of {one.tool} grows as nonzeros to the power of {exponent:.2f}")

@@ -101,7 +101,7 @@ def measured(costs: Mapping[str, Costs], say: Callable[[str], None] = lambda lin
     found = {}
     for name, peers in costs.items():
         tools = [Tool(peer, "") for peer in peers]
-        campaign = Campaign(InProcess(), tools, [EFFORT], say, kept)
+        campaign = Campaign(InProcess(), tools, [EFFORT], say, kept, pipelines=())
         row = campaign.row(name, parse(name).build())
         found[name] = Entry(peers, ratios_of(row))
     return found

@@ -14,6 +14,9 @@ from benchmarks.cmvm.figures import Cost, Result
 from benchmarks.cmvm.matrices import Matrix
 from benchmarks.cmvm.tools import HSFLOW, Tool, hsflow_tool
 
+PIPELINES = (2, 1)
+"""The adder levels of a pipeline stage with which pipelined graphs are compared."""
+
 METRICS = ("adders", "full_adder_bits", "register_bits_1", "register_bits_2")
 Say = Callable[[str], None]
 
@@ -58,6 +61,12 @@ class Row:
             return None
         return _quotient(getattr(cost, metric), getattr(theirs, metric))
 
+    def pipelined(self, effort: str, levels: int) -> tuple[Cost, Cost] | None:
+        """Return hsflow's pipelined graph and the smallest of the peers' pipelined, whatever their depths."""
+        ours = self.results.get(hsflow_tool(effort, levels=levels).name)
+        theirs = min(self.peers.values(), key=lambda cost: cost.area(levels), default=None)
+        return (ours.cost, theirs) if ours and ours.cost and theirs else None
+
 
 def _quotient(ours: int, theirs: int) -> float:
     if theirs:
@@ -87,9 +96,10 @@ class Campaign:
     efforts: Sequence[str]
     say: Say
     kept: Mapping[str, Mapping[str, Result]] = field(default_factory=dict)
+    pipelines: Sequence[int] = PIPELINES
 
     def row(self, name: str, matrix: Matrix) -> Row:
-        """Run every tool on one matrix; hsflow also at the depth of each peer that is shallower than it."""
+        """Run every tool on one matrix; hsflow also at the depth of each peer that is shallower than it, and pipelined."""
         row = Row(name, int((matrix != 0).sum()))
         for tool in self.peers:
             self._run(tool, row, matrix)
@@ -97,6 +107,8 @@ class Campaign:
             self._run(hsflow_tool(effort), row, matrix)
             for depth in self._limits(row, effort):
                 self._run(hsflow_tool(effort, depth), row, matrix)
+            for levels in self.pipelines if row.peers else ():
+                self._run(hsflow_tool(effort, levels=levels), row, matrix)
         return row
 
     def _limits(self, row: Row, effort: str) -> list[int]:

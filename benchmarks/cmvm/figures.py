@@ -14,6 +14,9 @@ from hsflow.ir.pipeline import Pipeline, stages_needed
 INPUT_BITS = 8
 OK = "ok"
 
+REGISTER_AREA = 18 / 16
+"""The area of a register bit in full-adder bits, with ASAP7's cells."""
+
 
 def input_intervals(matrix: Matrix) -> tuple[Interval, ...]:
     """Return the ranges of a matrix's inputs: unsigned 8-bit."""
@@ -29,6 +32,11 @@ class Cost:
     register_bits_1: int
     register_bits_2: int
     depth: int
+
+    def area(self, levels: int) -> float:
+        """Return the area in full-adder bits, with a register after every adder level (1) or every second one (2)."""
+        registers = self.register_bits_1 if levels == 1 else self.register_bits_2
+        return self.full_adder_bits + REGISTER_AREA * registers
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from benchmarks.cmvm.compare import METRICS, Row, geometric_mean
+from benchmarks.cmvm.compare import METRICS, PIPELINES, Row, geometric_mean
 from benchmarks.cmvm.figures import Cost, Result
 from benchmarks.cmvm.tools import HSFLOW, hsflow_tool
 
@@ -82,6 +82,26 @@ def _means_line(effort: str, peer: str, found: Mapping[str, Mapping[str, float]]
     means = "".join(f"{geometric_mean(found[metric].values()):18.3f}" for metric in METRICS)
     worst = "".join(f"{max(found[metric].values()):14.3f}" for metric in METRICS[:2])
     return f"{effort:10}{peer:20}{len(found['adders']):9}{means}{worst}"
+
+
+def pipelines_table(rows: Sequence[Row], efforts: Sequence[str]) -> Iterator[str]:
+    """Yield means of the ratios of pipelined graphs: hsflow's over the smallest of the peers', whatever their depths."""
+    yield "Geometric means of hsflow's pipelined graphs over the smallest peer's, area as full-adder and register bits"
+    yield f"{'effort':10}{'levels a stage':>16}{'matrices':>10}{'area':>10}{'worst area':>12}{'registers':>11}"
+    for effort in efforts:
+        for levels in PIPELINES:
+            pairs = [pair for row in rows if (pair := row.pipelined(effort, levels))]
+            if pairs:
+                yield _pipelines_line(effort, levels, pairs)
+
+
+def _pipelines_line(effort: str, levels: int, pairs: Sequence[tuple[Cost, Cost]]) -> str:
+    areas = [ours.area(levels) / max(theirs.area(levels), 1) for ours, theirs in pairs]
+    name = f"register_bits_{levels}"
+    bits = [(getattr(ours, name), getattr(theirs, name)) for ours, theirs in pairs]
+    registers = geometric_mean(ours / theirs for ours, theirs in bits if ours and theirs)
+    means = f"{geometric_mean(areas):10.3f}{max(areas):12.3f}{registers:11.3f}"
+    return f"{effort:10}{levels:16}{len(pairs):10}{means}"
 
 
 @dataclass(frozen=True)

@@ -64,10 +64,12 @@ PEERS = (
 """`fast` is without the search over all decompositions, `shallow` at the least depth, `tiled` in 64 x 64 blocks."""
 
 
-def hsflow_tool(effort: str, max_depth: int | None = None) -> Tool:
-    """Return hsflow at an effort, its depth limited or not."""
+def hsflow_tool(effort: str, max_depth: int | None = None, levels: int | None = None) -> Tool:
+    """Return hsflow at an effort, its depth limited or not, for a register after so many adder levels or for none."""
     limit = "" if max_depth is None else f"-d{max_depth}"
-    return Tool(f"hsflow-{effort}{limit}", HSFLOW, {"effort": effort, "max_depth": max_depth})
+    stages = "" if levels is None else f"-p{levels}"
+    options = {"effort": effort, "max_depth": max_depth, "adder_levels_per_stage": levels}
+    return Tool(f"hsflow-{effort}{limit}{stages}", HSFLOW, options)
 
 
 @dataclass(frozen=True)

@@ -148,6 +148,17 @@ def test_a_graph_deeper_than_it_was_told_counts_for_nothing() -> None:
     assert bars["effort high, matrices without a graph as shallow as da4ml's"].value is None
 
 
+def test_pipelined_graphs_are_compared_with_the_smallest_peers() -> None:
+    row = row_of(da4ml=(100, 5))
+    assert row.pipelined("normal", 2) is None
+    row.results["da4ml-shallow"] = Result(OK, Cost(120, 120, 64, 64, 4))
+    row.results["hsflow-normal-p2"] = Result(OK, Cost(100, 84, 0, 32, 6))
+    ours, theirs = row.pipelined("normal", 2) or pytest.fail("no pair")
+    assert (ours.area(2), theirs.area(2)) == (84 + 36, 120 + 72)
+    *_, line = report.pipelines_table([row], ["normal"])
+    assert line.split() == ["normal", "2", "1", "0.625", "0.625", "0.500"]
+
+
 def test_bars_are_met_or_missed() -> None:
     rows = [row_of(da4ml=(100, 5), hsflow_normal=(80, 5)), row_of(da4ml=(100, 5), hsflow_normal=(110, 5))]
     rows[1].name = "n"
