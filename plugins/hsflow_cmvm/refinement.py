@@ -14,7 +14,7 @@ from hsflow.fixedpoint import IntArray
 from hsflow_cmvm.compiled import compiled, inlined
 from hsflow_cmvm.patterns import Table, claim, new_table, pattern_key
 from hsflow_cmvm.sharing import Search, draw, share
-from hsflow_cmvm.terms import NONE, Terms, Values, append, new_terms
+from hsflow_cmvm.terms import NONE, Terms, Values, append, new_terms, unlink
 
 _MOST_PAIRS = 30_000
 """The most pairs of terms in one round, which bounds its time (about a millisecond)."""
@@ -200,13 +200,7 @@ def _accept(terms: Terms, values: Values, rows: IntArray, scratch: Terms, taken:
 def _clear(terms: Terms, row: int) -> None:
     from_place = terms.start[row]
     for place in range(from_place, from_place + terms.length[row]):
-        before, after = terms.previous[place], terms.next[place]
-        if before == NONE:
-            terms.head[terms.value[place]] = after
-        else:
-            terms.next[before] = after
-        if after != NONE:
-            terms.previous[after] = before
+        unlink(terms, place)
     terms.length[row] = 0
     terms.load[row] = 0
 

@@ -111,7 +111,8 @@ def _link(terms: Terms, place: int) -> None:
 
 
 @inlined
-def _unlink(terms: Terms, place: int) -> None:
+def unlink(terms: Terms, place: int) -> None:
+    """Take a place out of its value's chain."""
     before, after = terms.previous[place], terms.next[place]
     if before == NONE:
         terms.head[terms.value[place]] = after
@@ -162,11 +163,11 @@ def remove(terms: Terms, values: Values, place: int) -> None:
     """Take the term at `place` out of its row; the row's last term moves there."""
     row = terms.row[place]
     terms.load[row] -= 1 << values.depth[terms.value[place]]
-    _unlink(terms, place)
+    unlink(terms, place)
     terms.length[row] -= 1
     last = terms.start[row] + terms.length[row]
     if last != place:
-        _unlink(terms, last)
+        unlink(terms, last)
         terms.value[place], terms.shift[place] = terms.value[last], terms.shift[last]
         terms.minus[place] = terms.minus[last]
         _link(terms, place)
