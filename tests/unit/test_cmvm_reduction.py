@@ -36,10 +36,10 @@ def hadamard(levels: int) -> IntArray:
 def test_rows_that_are_equal_up_to_a_shift_and_a_sign_are_one() -> None:
     matrix = np.array([[0, -4, 12], [0, 1, -3], [0, 0, 0], [0, 1, 3], [0, 2, 6]])
     rows = distinct_rows(matrix)
-    assert rows.matrix.tolist() == [[0, 1, -3], [0, 0, 0], [0, 1, 3]]
+    assert rows.matrix.tolist() == [[0, -1, 3], [0, 0, 0], [0, 1, 3]]
     assert rows.which.tolist() == [0, 0, 1, 2, 2]
     assert rows.shift.tolist() == [2, 0, 0, 0, 1]
-    assert rows.minus.tolist() == [1, 0, 0, 0, 0]
+    assert rows.minus.tolist() == [0, 1, 0, 0, 0]
     again = rows.matrix[rows.which] << rows.shift[:, None]
     assert (again * (1 - 2 * rows.minus)[:, None] == matrix).all()
 
@@ -48,7 +48,8 @@ def test_rows_that_are_equal_up_to_a_shift_and_a_sign_are_one() -> None:
 def test_every_power_of_two_is_a_shift(power: int) -> None:
     for number in (1 << power, -1 << power):
         rows = distinct_rows(np.array([[number]]))
-        assert (rows.matrix.tolist(), rows.shift.tolist()) == ([[1]], [power])
+        sign = 1 if number > 0 else -1
+        assert (rows.matrix.tolist(), rows.shift.tolist()) == ([[sign]], [power])
     assert distinct_rows(np.array([[(1 << power) | (1 << 62), 0]])).shift.tolist() == [power]
 
 
