@@ -183,10 +183,14 @@ def _shared(problem: Problem, plan: Plan, seed: int) -> State:
     how = Search(problem.depth, plan.candidates, ONE - 1 if seed else 0, np.full(1, seed))
     terms, values = _state(problem, digits)
     inputs = int(values.count[0])
+    load = np.zeros(terms.load.size, np.int64)
+    np.add.at(load, digits[0], 1 << values.depth[digits[1]])
     for block in _blocks(problem, digits, plan.pairs):
         part, part_values = _state(problem, block)
         append_all(part, part_values, block)
+        part.load[:] = load  # of the whole row, whose depth all blocks use up together
         share(part, part_values, new_table(16), how)
+        load = part.load
         absorb(terms, values, part, part_values, inputs)
     share(terms, values, new_table(16), how)
     return terms, values
