@@ -20,6 +20,7 @@ from hsflow_cmvm.refinement import refine
 from hsflow_cmvm.sharing import ONE, Search, share
 from hsflow_cmvm.summation import Prices, Program, join, summation
 from hsflow_cmvm.terms import NONE, Terms, Values, absorb, append_all, define, new_terms, new_values
+from hsflow_cmvm.transposition import transpose
 
 _DEEPEST = 40
 """The deepest graph that is searched for; more levels than this gain nothing."""
@@ -49,7 +50,10 @@ class Plan(NamedTuple):
 
 
 class Problem(NamedTuple):
-    """Hold rows to sum within a depth: what is left of them (distinct), with equal columns added, and what to join."""
+    """Hold rows to sum within a depth: what is left of them (distinct), with equal columns added, and what to join.
+
+    If `transposed`, patterns are those of the columns.
+    """
 
     rest: Rows
     matrix: IntArray
@@ -57,6 +61,7 @@ class Problem(NamedTuple):
     ranges: IntArray
     derivation: Derivation
     depth: int
+    transposed: bool = False
 
 
 class Solution(NamedTuple):
@@ -134,13 +139,21 @@ def _problems(
     deepest = min(fewest + _MORE_LEVELS, most)
     if not several:
         yield _problem(matrix, ranges, plain, min(_filled(fewest, goal.adder_levels_per_stage), most))
+        yield from _wide(matrix, ranges, deepest)
         return
     for depth in range(fewest, deepest + 1):
         yield _problem(matrix, ranges, plain, depth)
+    yield from _wide(matrix, ranges, deepest)
     for height in _HEIGHTS:
         derivation = derive(matrix, height)
         if derivation is not None:
             yield from _derived(matrix, ranges, derivation, most)
+
+
+def _wide(matrix: IntArray, ranges: IntArray, depth: int) -> Iterator[Problem]:
+    """Yield the rows to be shared as columns, if they are so long that this may gain."""
+    if 2 * matrix.shape[1] >= 3 * matrix.shape[0]:
+        yield _problem(matrix, ranges, no_derivation(matrix.shape[0]), depth)._replace(transposed=True)
 
 
 def _filled(fewest: int, levels: int) -> int:
@@ -170,7 +183,7 @@ def _most_levels(matrix: IntArray, goal: LoweringGoal) -> int:
 
 def _solved(problem: Problem, plan: Plan, goal: LoweringGoal, seed: int) -> Solution:
     """Return the solution from one start; equals are shuffled by the seed, 0 for not at all."""
-    terms, values = _shared(problem, plan, seed)
+    terms, values = (_transposed if problem.transposed else _shared)(problem, plan, seed)
     if plan.work:
         how = Search(problem.depth, plan.candidates_again, ONE - 1, np.full(1, seed))
         terms = refine(terms, values, how, problem.matrix.shape[1], plan.work)
@@ -193,6 +206,20 @@ def _shared(problem: Problem, plan: Plan, seed: int) -> State:
         load = part.load
         absorb(terms, values, part, part_values, inputs)
     share(terms, values, new_table(16), how)
+    return terms, values
+
+
+def _transposed(problem: Problem, plan: Plan, seed: int) -> State:
+    """Return the rows shared as columns; as rows, if that would be too deep."""
+    columns = np.ascontiguousarray(problem.matrix.T)
+    ranges = np.zeros((2, columns.shape[1]), np.int64)
+    turned = problem._replace(matrix=columns, merges=(), ranges=ranges, depth=_DEEPEST)
+    longest = int(count_digits(columns).max(initial=1))
+    shared, links = _shared(turned, plan._replace(candidates=_within(64, 6_000, longest)), seed)
+    terms, values = _state(problem, _digits(problem.matrix))
+    transpose(shared, links, terms, values)
+    if values.depth.max() > problem.depth or terms.load.max(initial=0) > 1 << problem.depth:
+        return _shared(problem, plan, seed)
     return terms, values
 
 
