@@ -99,6 +99,8 @@ def _tree(values: Values, items: IntArray) -> IntArray:
             keys[number] = ((values.depth[value] << 8) | top) << 8 | shift
         order = np.argsort(keys, kind="mergesort")
         one, other = items[order[0]], items[order[1]]
+        if one[0] > other[0] or (one[0] == other[0] and one[1] > other[1]):
+            one, other = other, one  # as a pattern's key has them: refinement finds values by it
         value = define(values, one[0], other[0], other[1] - one[1], one[2] ^ other[2])
         rest = items[order[1:]]
         rest[0] = np.array([value, min(one[1], other[1]), one[2]])

@@ -17,8 +17,9 @@ def test_wide_matrices_are_exact_and_within_the_depth(seed: int) -> None:
     matrix = generator.integers(-127, 128, size=shape) * (generator.random(shape) < 0.7)
     fewest = fewest_levels(np.ascontiguousarray(matrix.T))
     for slack in (0, 2):
-        graph = optimize(matrix, max_depth=fewest + slack, effort="low")
-        assert graph.depth <= fewest + slack
+        for effort in ("low", "normal"):
+            graph = optimize(matrix, max_depth=fewest + slack, effort=effort)
+            assert graph.depth <= fewest + slack
 
 
 def test_a_wide_dense_matrix_needs_fewer_full_adders(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -27,3 +28,15 @@ def test_a_wide_dense_matrix_needs_fewer_full_adders(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(search, "_wide", lambda *_: iter(()))
     without = optimize(matrix, effort="low", adder_levels_per_stage=None)
     assert with_it.full_adder_bits < without.full_adder_bits
+
+
+def test_values_are_named_as_patterns_are() -> None:
+    """Refinement finds a value by its pattern: one named the other way round would be found with the wrong sign."""
+    matrix = np.random.default_rng(1).choice([-16, -4, -1, 0, 1, 4, 16], (8, 40))
+    ranges = np.array([[0] * 40, [255] * 40])
+    (problem,) = search._wide(matrix, ranges, fewest_levels(matrix) + 2)
+    _, values = search._transposed(problem, search.Plan(1, 8, 1, 0, 1_000_000), 0)
+    made = slice(40, int(values.count[0]))
+    first, second, offset = values.first[made], values.second[made], values.offset[made]
+    assert first.size > 40
+    assert ((first < second) | ((first == second) & (offset > 0))).all()
