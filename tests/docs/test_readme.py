@@ -7,6 +7,7 @@ lines of what they print. Of quoted lines everything but the numbers must appear
 
 from __future__ import annotations
 
+import ast
 import functools
 import importlib.util
 import json
@@ -257,6 +258,9 @@ def command_problem(line: str) -> str | None:
             return fusesoc_problem(words)
         case ["python", "-m", module, *words]:
             return module_problem(module, words)
+        case ["python", "-c", text]:
+            ast.parse(text)
+            return None
         case ["pip", "install", path]:
             return None if (ROOT / PROJECT / path).resolve().is_dir() else "no such package"
         case ["source", path]:
