@@ -8,6 +8,9 @@ from enum import StrEnum
 
 from hsflow.errors import ConfigurationError
 
+COMBINATIONAL = 64
+"""The adder levels of a pipeline stage that no graph is deep enough to leave: a goal without registers."""
+
 
 class Effort(StrEnum):
     """Name how long an optimizer may search: the higher, the fewer and narrower the adders."""

@@ -14,7 +14,7 @@ import typer
 
 from hsflow.commands.session import Session, session_of
 from hsflow.errors import ConfigurationError, MismatchError, PluginError
-from hsflow.lowering import Effort, LoweringGoal, Objective
+from hsflow.lowering import COMBINATIONAL, Effort, LoweringGoal, Objective
 
 if TYPE_CHECKING:
     from hsflow.fixedpoint import IntArray, Interval
@@ -22,9 +22,6 @@ if TYPE_CHECKING:
 
 SUFFIXES = (".sv", ".v")
 MAX_INPUT_BITS = 16
-
-_ONE_STAGE = 64
-"""The adder levels between registers that a goal states where there are none."""
 
 _WARM_UP = ((1, 1, 0), (1, 1, 4), (-3, 5, 45))
 _MODULE = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,62}")
@@ -72,7 +69,7 @@ def optimize(
 
     if max_depth is not None and depth_slack is not None:
         raise typer.BadParameter("--max-depth and --depth-slack bound the same depth: leave one of them out")
-    goal = LoweringGoal(objective, effort, max_depth, depth_slack, levels_per_stage or _ONE_STAGE)
+    goal = LoweringGoal(objective, effort, max_depth, depth_slack, levels_per_stage or COMBINATIONAL)
     module = None if verilog is None else module_name(verilog)
     weights = read_matrix(matrix)
     inputs = (Interval.of_format(input_bits, signed),) * weights.shape[1]

@@ -14,7 +14,7 @@ from hsflow.fixedpoint import IntArray, Interval
 from hsflow.ir.addercolumns import AdderColumns
 from hsflow.ir.addergraph import AdderGraph, Output
 from hsflow.ir.matrix import check_accumulators, check_matrix
-from hsflow.lowering import Effort, LoweringGoal, Objective
+from hsflow.lowering import COMBINATIONAL, Effort, LoweringGoal, Objective
 from hsflow_cmvm.compiled import alone
 from hsflow_cmvm.reduction import distinct_rows
 from hsflow_cmvm.search import search
@@ -23,9 +23,6 @@ from hsflow_cmvm.summation import Program
 from hsflow_cmvm.terms import NONE
 
 E = TypeVar("E", Objective, Effort)
-
-COMBINATIONAL = 64
-"""The adder levels of a pipeline stage that no graph is deep enough to leave."""
 
 
 def optimize(
