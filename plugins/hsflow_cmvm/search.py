@@ -75,6 +75,14 @@ class Solution(NamedTuple):
 State = tuple[Terms, Values]
 
 
+class Attempt(NamedTuple):
+    """Hold a problem, a state in which everything is shared, and the solution that it gives."""
+
+    problem: Problem
+    state: State
+    solution: Solution
+
+
 def search(matrix: IntArray, ranges: IntArray, goal: LoweringGoal, where: str) -> Solution:
     """Return the cheapest program that was found for distinct rows, shape (outputs, inputs).
 
@@ -90,14 +98,17 @@ def search(matrix: IntArray, ranges: IntArray, goal: LoweringGoal, where: str) -
     sizes = count_digits(matrix)
     digits = int(sizes.sum())
     plan = _plan(goal.effort, digits, int(sizes.max(initial=1)))
-    problems = list(_problems(matrix, ranges, goal, where, several=digits <= _SEVERAL))
-    problem, solutions = problems[0], []
-    if len(problems) > 1:
-        tried = [_solved(problem, plan._replace(work=0), goal, 0) for problem in problems]
-        problem, first = min(zip(problems, tried, strict=True), key=lambda pair: pair[1].price)
-        solutions = [first]
-    solutions += [_solved(problem, plan, goal, seed) for seed in range(plan.starts)]
-    return min(solutions, key=lambda solution: solution.price)
+    problems = _problems(matrix, ranges, goal, where, several=digits <= _SEVERAL)
+    tried = [attempt for problem in problems if (attempt := _attempt(problem, plan, goal, 0))]
+    best = min(tried, key=_price)
+    seeds = range(1, plan.starts)
+    started = [best, *(attempt for seed in seeds if (attempt := _attempt(best.problem, plan, goal, seed)))]
+    refined = [_refined(attempt, plan, goal, seed) for seed, attempt in enumerate(started)]
+    return min([*started, *refined], key=_price).solution
+
+
+def _price(attempt: Attempt) -> int:
+    return attempt.solution.price
 
 
 def _plan(effort: Effort, digits: int, longest: int) -> Plan:
@@ -157,8 +168,8 @@ def _wide(matrix: IntArray, ranges: IntArray, depth: int) -> Iterator[Problem]:
 
 
 def _filled(fewest: int, levels: int) -> int:
-    """Return the depth that fills the last pipeline stage, or one level more than the fewest without a pipeline."""
-    return fewest + 1 if levels >= fewest else -(-fewest // levels) * levels
+    """Return one level more than the fewest, unless it begins a pipeline stage of its own."""
+    return min(-(-fewest // levels) * levels, fewest + 1)
 
 
 def _derived(matrix: IntArray, ranges: IntArray, derivation: Derivation, most: int) -> Iterator[Problem]:
@@ -181,13 +192,20 @@ def _most_levels(matrix: IntArray, goal: LoweringGoal) -> int:
     return min(fewest_levels(matrix) + (slack if goal.depth_slack is None else goal.depth_slack), _DEEPEST)
 
 
-def _solved(problem: Problem, plan: Plan, goal: LoweringGoal, seed: int) -> Solution:
-    """Return the solution from one start; equals are shuffled by the seed, 0 for not at all."""
-    terms, values = (_transposed if problem.transposed else _shared)(problem, plan, seed)
-    if plan.work:
-        how = Search(problem.depth, plan.candidates_again, ONE - 1, np.full(1, seed))
-        terms = refine(terms, values, how, problem.matrix.shape[1], plan.work)
-    return _finished(problem, (terms, values), goal)
+def _attempt(problem: Problem, plan: Plan, goal: LoweringGoal, seed: int) -> Attempt | None:
+    """Return what one start gives, or None if that is too deep; equals are shuffled by the seed, 0 for not at all."""
+    state = (_transposed if problem.transposed else _shared)(problem, plan, seed)
+    return None if state is None else Attempt(problem, state, _finished(problem, state, goal))
+
+
+def _refined(attempt: Attempt, plan: Plan, goal: LoweringGoal, seed: int) -> Attempt:
+    """Return what refinement makes of an attempt, whose state it uses up."""
+    if plan.work == 0:
+        return attempt
+    problem, (terms, values), _ = attempt
+    how = Search(problem.depth, plan.candidates_again, ONE - 1, np.full(1, seed))
+    state = refine(terms, values, how, problem.matrix.shape[1], plan.work), values
+    return Attempt(problem, state, _finished(problem, state, goal))
 
 
 def _shared(problem: Problem, plan: Plan, seed: int) -> State:
@@ -209,8 +227,8 @@ def _shared(problem: Problem, plan: Plan, seed: int) -> State:
     return terms, values
 
 
-def _transposed(problem: Problem, plan: Plan, seed: int) -> State:
-    """Return the rows shared as columns; as rows, if that would be too deep."""
+def _transposed(problem: Problem, plan: Plan, seed: int) -> State | None:
+    """Return the rows shared as columns, or None if that is too deep."""
     columns = np.ascontiguousarray(problem.matrix.T)
     ranges = np.zeros((2, columns.shape[1]), np.int64)
     turned = problem._replace(matrix=columns, merges=(), ranges=ranges, depth=_DEEPEST)
@@ -219,7 +237,7 @@ def _transposed(problem: Problem, plan: Plan, seed: int) -> State:
     terms, values = _state(problem, _digits(problem.matrix))
     transpose(shared, links, terms, values)
     if values.depth.max() > problem.depth or terms.load.max(initial=0) > 1 << problem.depth:
-        return _shared(problem, plan, seed)
+        return None
     return terms, values
 
 
