@@ -228,12 +228,14 @@ def _shared(problem: Problem, plan: Plan, seed: int) -> State:
 
 
 def _transposed(problem: Problem, plan: Plan, seed: int) -> State | None:
-    """Return the rows shared as columns, or None if that is too deep."""
+    """Return the rows shared and refined as columns, or None if that is too deep."""
     columns = np.ascontiguousarray(problem.matrix.T)
     ranges = np.zeros((2, columns.shape[1]), np.int64)
     turned = problem._replace(matrix=columns, merges=(), ranges=ranges, depth=_DEEPEST)
     longest = int(count_digits(columns).max(initial=1))
     shared, links = _shared(turned, plan._replace(candidates=_within(64, 6_000, longest)), seed)
+    how = Search(_DEEPEST, plan.candidates_again, ONE - 1, np.full(1, seed))
+    shared = refine(shared, links, how, columns.shape[1], plan.work)
     terms, values = _state(problem, _digits(problem.matrix))
     transpose(shared, links, terms, values)
     if values.depth.max() > problem.depth or terms.load.max(initial=0) > 1 << problem.depth:
