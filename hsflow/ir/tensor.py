@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from hsflow.errors import ModelError
 from hsflow.fixedpoint import IntArray, Interval
 
 MAX_ACTIVATION_WIDTH = 16
@@ -59,6 +60,60 @@ class Shape:
 
     def __str__(self) -> str:
         return f"{self.channels}x{self.height}x{self.width}"
+
+
+@dataclass(frozen=True)
+class Block:
+    """Hold the size of the rectangle of pixels that one transfer of a stream carries; each side at least 1.
+
+    A feature map is a grid of blocks, which are sent in raster order; the pixels of a block lie side by side, also in
+    raster order, the first one in the low bits. A block of one pixel is a plain stream of pixels.
+
+    Raises:
+        ModelError: if a side is below 1.
+    """
+
+    rows: int = 1
+    columns: int = 1
+
+    def __post_init__(self) -> None:
+        if self.rows < 1 or self.columns < 1:
+            raise ModelError(
+                "a block has no pixels",
+                where=f"block {self}",
+                got=f"{self.rows} rows, {self.columns} columns",
+                expected="at least one row and one column",
+                hint="a block of 1x1 pixels is the smallest",
+            )
+
+    @property
+    def pixels(self) -> int:
+        """Return the pixels of a transfer, `rows * columns`."""
+        return self.rows * self.columns
+
+    def grid(self, shape: Shape) -> tuple[int, int]:
+        """Return the (rows, columns) of blocks that a feature map of `shape` consists of.
+
+        Raises:
+            ModelError: if the blocks do not tile the feature map.
+        """
+        if shape.height % self.rows or shape.width % self.columns:
+            raise ModelError(
+                "the blocks do not tile the feature map",
+                where=f"block {self}",
+                got=f"a feature map of {shape.height}x{shape.width} pixels",
+                expected=f"a height divisible by {self.rows} and a width divisible by {self.columns}",
+                hint="choose a block whose sides divide the feature map's",
+            )
+        return shape.height // self.rows, shape.width // self.columns
+
+    def beats(self, shape: Shape) -> int:
+        """Return the transfers that carry a feature map of `shape`; raise ModelError as `grid` does."""
+        rows, columns = self.grid(shape)
+        return rows * columns
+
+    def __str__(self) -> str:
+        return f"{self.rows}x{self.columns}"
 
 
 class OneSource:
