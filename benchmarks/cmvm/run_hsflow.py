@@ -24,7 +24,7 @@ def main() -> None:
     arguments = _arguments()
     options = json.loads(arguments.options)
     matrix = np.load(arguments.matrix, allow_pickle=False)
-    solve(parse(WARM_UP).build(), **options)
+    solve(parse(WARM_UP).build(), **{**options, "max_depth": None})
     start = time.process_time()
     graph = solve(matrix, **options)
     seconds = time.process_time() - start

@@ -105,7 +105,7 @@ class Synthesizer:
         _, theirs = self.bench.solve(_da4ml(), name, matrix)
         if theirs is None:
             raise RuntimeError(f"da4ml must solve {name}; its log lies in {self.bench.work / 'runs'}")
-        _, ours = self.bench.solve(hsflow_tool(self.effort, theirs.depth), name, matrix)
+        _, ours = self.bench.solve(hsflow_tool(self.effort, theirs.depth, levels or None), name, matrix)
         if ours is None:
             raise RuntimeError(f"hsflow must solve {name}; its log lies in {self.bench.work / 'runs'}")
         yield THEIRS, self._da4ml_verilog(name, levels)
