@@ -122,7 +122,7 @@ class Flow:
         """Run uint8 images of shape (n, channels, height, width) through the integer network; return its logits."""
         from hsflow.emulation import emulate
 
-        return emulate(self.graph, images, self._project().plugins.hook)
+        return emulate(self.graph, images, self._project().plugins.hook, self.reporter)
 
     def build(self, output: str | Path = "build", *, overwrite: bool = False) -> Path:
         """Write the packaged cores and metrics.json into `output`, relative to the flow's folder, and return it."""

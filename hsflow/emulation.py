@@ -15,6 +15,7 @@ from hsflow.errors import ConfigurationError
 from hsflow.fixedpoint import IntArray
 from hsflow.ir.graph import Graph
 from hsflow.ir.interp import interpret
+from hsflow.progress import Reporter
 
 _PAIRS = (("images", "labels"), ("test_images", "test_labels"))
 
@@ -63,13 +64,14 @@ def _labelled(path: Path, images: NDArray[Any], labels: NDArray[Any] | None) -> 
     return LabelledImages(images, labels.astype(np.int64))
 
 
-def emulate(graph: Graph, images: NDArray[Any], hooks: Any) -> IntArray:
+def emulate(graph: Graph, images: NDArray[Any], hooks: Any, reporter: Reporter | None = None) -> IntArray:
     """Return what the graph makes of `images`: by a plugin's fast emulator, or else by the reference interpreter.
 
     Both give the same integers: (n, classes) after a dense layer, else (n, channels, height, width). `hooks` is
-    pluggy's relay.
+    pluggy's relay; `reporter` shows the progress.
     """
-    result: IntArray | None = hooks.hsflow_emulate(graph=graph, images=images)
+    track = (reporter or Reporter()).track
+    result: IntArray | None = hooks.hsflow_emulate(graph=graph, images=images, track=track)
     return interpret(graph, images) if result is None else result
 
 

@@ -110,8 +110,11 @@ def hsflow_import_model(
 
 
 @hookspec(firstresult=True)
-def hsflow_emulate(graph: Graph, images: Any) -> IntArray | None:
-    """Return what `hsflow.ir.interp.interpret` returns, every integer of it, but faster; or None."""
+def hsflow_emulate(graph: Graph, images: Any, track: Any) -> IntArray | None:
+    """Return what `hsflow.ir.interp.interpret` returns, every integer of it, but faster; or None.
+
+    `track` wraps an iteration for a progress bar, as `StageContext.track` does.
+    """
 
 
 @hookspec(firstresult=True)

@@ -37,7 +37,7 @@ def emulate(
     else:
         data = read_images(images)
     data = data.first(limit)
-    result = run_emulator(graph, data.images, project.plugins.hook)
+    result = run_emulator(graph, data.images, project.plugins.hook, session.reporter)
     summary: dict[str, Any] = {"images": len(result), "logits": None if logits is None else str(logits)}
     if logits is not None:
         write_array(logits, result)

@@ -62,7 +62,9 @@ def _check_emulator(vectors: Vectors, context: StageContext) -> None:
     Raises:
         MismatchError: if they disagree on an integer.
     """
-    emulated = context.hooks.hsflow_emulate(graph=vectors.graph, images=vectors.images)
+    emulated = context.hooks.hsflow_emulate(
+        graph=vectors.graph, images=vectors.images, track=context.track
+    )
     if emulated is None:
         return
     wrong = int((emulated != vectors.results).sum())

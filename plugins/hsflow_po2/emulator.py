@@ -1,18 +1,19 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A fast emulator: every integer that the interpreter gives, from batched matrix products in torch.
+"""A fast emulator: every integer that the interpreter gives, by torch's float arithmetic where that is proved exact.
 
-Floats compute integers exactly while every partial sum stays below 2**24 (float32) or 2**53 (float64), in any order of
-summation. Each layer proves its bound from its real weights and the input's range, and takes the first of float32,
-float64 and int64 that holds it. Feature maps are (channels, n, height, width), so that a 1x1 convolution of a whole
-batch is one matrix product; other kernels are sums of such products, one for each position. Library convolutions are
-not used, since Winograd's and Fourier's algorithms round.
+Each layer proves from its real weights and its input's range that no partial sum exceeds what float32 holds, or else takes
+float64 or 64-bit integers. On the CPU a few images at a time pass through the network in one of several threads, so that
+their feature maps stay near the processor, and threads never wait for each other within a layer. Memory does not grow
+with the number of images.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -20,30 +21,33 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from hsflow.fixedpoint import IntArray, Interval, rounding_constant
-from hsflow.ir.graph import (
-    Add,
-    AveragePool,
-    Conv,
-    Dense,
-    FeatureMap,
-    Graph,
-    GraphLayer,
-    MaxPool,
-    requantize_shifts,
-)
+from hsflow.errors import ModelError
+from hsflow.fixedpoint import IntArray
+from hsflow.ir.graph import Graph, GraphLayer
 from hsflow.ir.interp import check_images
 from hsflow.ir.network import INPUT_NAME
-from hsflow.ir.tensor import Padding, TensorFormat, Window
-from hsflow.ir.verify import input_intervals
+from hsflow_po2.emulator_exact import exact_products
+from hsflow_po2.emulator_steps import Step, make_step
 
-FLOAT32_EXACT = 1 << 24
-FLOAT64_EXACT = 1 << 53
-BATCH_SIZE = 512
+CPU_ELEMENTS = 1 << 22
+"""Numbers of all feature maps that a layer reads and writes at once: 16 MiB, measured to be the best."""
+
+GPU_ELEMENTS = 1 << 28
+"""The same on a GPU: 1 GiB."""
+
+MAPS_BATCH = 8
+
+Track = Callable[..., Iterable[Any]]
+"""Wrap an iteration for a progress bar, as `StageContext.track` does."""
 
 
 def emulate(
-    graph: Graph, images: NDArray[Any], *, device: str = "cpu", batch_size: int = BATCH_SIZE
+    graph: Graph,
+    images: NDArray[Any],
+    *,
+    device: str = "cpu",
+    batch_size: int | None = None,
+    track: Track | None = None,
 ) -> IntArray:
     """Run `images`, shape (n, channels, height, width), through the graph, as `hsflow.ir.interp.interpret` does.
 
@@ -53,7 +57,7 @@ def emulate(
     Raises:
         ModelError: if the images do not fit the graph's input.
     """
-    return Emulator(graph, device).run(images, batch_size)
+    return Emulator(graph, device).run(images, batch_size, track)
 
 
 def features(graph: Graph, images: NDArray[Any], *, device: str = "cpu") -> IntArray:
@@ -69,264 +73,178 @@ def features(graph: Graph, images: NDArray[Any], *, device: str = "cpu") -> IntA
     return maps.transpose(0, 2, 3, 1).reshape(len(maps), math.prod(maps.shape[1:]))
 
 
-class Emulator:
-    """Hold a graph's constants on a device, to run many batches up to the feature map `output`, by default the last."""
+def feature_maps(
+    graph: Graph,
+    images: NDArray[Any],
+    names: Sequence[str] | None = None,
+    *,
+    device: str = "cpu",
+    batch_size: int = MAPS_BATCH,
+) -> Iterator[dict[str, IntArray]]:
+    """Yield, for `batch_size` images after the other, what `hsflow.ir.interp.interpret_all` returns.
 
-    def __init__(self, graph: Graph, device: str = "cpu", *, output: str | None = None) -> None:
+    Args:
+        graph: the network.
+        images: shape (n, channels, height, width).
+        names: the maps that are wanted, `input` being the image; all, if None.
+        device: where they are computed.
+        batch_size: how many images' maps are held at a time.
+
+    Raises:
+        ModelError: if the images do not fit the graph's input, or it has no map of such a name.
+    """
+    return Emulator(graph, device, outputs=tuple(graph.feature_maps) if names is None else names).maps(
+        images, batch_size
+    )
+
+
+class Emulator:
+    """Hold a graph's constants on a device, to run many images up to the feature maps that are wanted.
+
+    Args:
+        graph: the network.
+        device: torch's name of a device.
+        output: the map that `run` returns, by default the last.
+        outputs: further maps, for `maps`.
+    """
+
+    def __init__(
+        self, graph: Graph, device: str = "cpu", *, output: str | None = None, outputs: Sequence[str] = ()
+    ) -> None:
         self.graph = graph
         self.device = device
-        self.output = graph.layers[-1].name if output is None else output
+        self.output = output or (outputs[-1] if outputs else graph.layers[-1].name)
+        self.outputs = tuple(dict.fromkeys((*outputs, self.output)))
         maps = graph.feature_maps
-        self.flat = graph.classifier is not None and graph.classifier.name == self.output
-        self.shape = maps[self.output].shape
-        self.steps = [
-            (layer, _step(layer, tuple(maps[source] for source in layer.sources), device))
-            for layer in _ancestors(graph, self.output)
+        _check_names(graph, self.outputs)
+        self.steps: list[tuple[GraphLayer, Step]] = [
+            (layer, make_step(layer, tuple(maps[source] for source in layer.sources), device))
+            for layer in _ancestors(graph, self.outputs)
         ]
+        self._dead = _last_readers([layer for layer, _ in self.steps], self.outputs)
+        self._elements = max((_elements(graph, layer) for layer, _ in self.steps), default=1)
 
-    def run(self, images: NDArray[Any], batch_size: int = BATCH_SIZE) -> IntArray:
-        """Return the graph's output for `images`, computed `batch_size` at a time."""
-        pixels = check_images(self.graph, images)
-        with torch.inference_mode(), exact_products():
-            results = [self._batch(pixels[i : i + batch_size]) for i in range(0, len(pixels), batch_size)]
-        return np.concatenate(results) if results else self._empty()
+    def run(
+        self, images: NDArray[Any], batch_size: int | None = None, track: Track | None = None
+    ) -> IntArray:
+        """Return the map `output` of all images; no more than `batch_size` of them are computed at once.
 
-    def _batch(self, pixels: IntArray) -> IntArray:
-        image = torch.from_numpy(pixels).to(self.device).float().transpose(0, 1).contiguous()
-        values = {INPUT_NAME: image}
-        for layer, step in self.steps:
-            values[layer.name] = step(*(values[source] for source in layer.sources))
-        last = values[self.output].transpose(0, 1)
-        result: IntArray = last.to(torch.int64).cpu().contiguous().numpy()
-        return result.reshape(len(pixels), -1) if self.flat else result
+        Raises:
+            ModelError: if the images do not fit the graph's input.
+        """
+        result = np.empty((len(images), *self._shape(self.output)), dtype=np.int64)
+        chunks = self._chunks(images, batch_size)
+        with self._workers(len(chunks)) as workers:
+            batches: Iterable[Any] = workers(partial(self._batch, names=(self.output,)), chunks)
+            if track is not None:
+                batches = track(batches, "emulating images", total=len(chunks))
+            done = 0
+            for batch in batches:
+                values = batch[self.output]
+                result[done : done + len(values)] = values
+                done += len(values)
+        return result
 
-    def _empty(self) -> IntArray:
-        shape = self.shape
-        sizes = (shape.channels,) if self.flat else (shape.channels, shape.height, shape.width)
-        return np.zeros((0, *sizes), dtype=np.int64)
+    def maps(self, images: NDArray[Any], batch_size: int = MAPS_BATCH) -> Iterator[dict[str, IntArray]]:
+        """Yield the maps `outputs`, int64 as the interpreter's, for `batch_size` images after the other.
+
+        Raises:
+            ModelError: if the images do not fit the graph's input.
+        """
+        check_images(self.graph, images[:0])
+        for start in range(0, len(images), batch_size):
+            chunks = self._chunks(images[start : start + batch_size], None)
+            with self._workers(len(chunks)) as workers:
+                parts = list(workers(partial(self._batch, names=self.outputs), chunks))
+            yield {name: np.concatenate([part[name] for part in parts]) for name in self.outputs}
+
+    def _chunks(self, images: NDArray[Any], batch_size: int | None) -> list[NDArray[Any]]:
+        """Return the images in parts that are computed at once: as few as fit the memory, and one a thread at least."""
+        check_images(self.graph, images[:0])
+        limit = CPU_ELEMENTS if self.device == "cpu" else GPU_ELEMENTS
+        size = max(1, limit // self._elements)
+        if self.device == "cpu":
+            size = min(size, -(-len(images) // torch.get_num_threads()))
+        size = max(1, min(size, batch_size or size))
+        return [images[start : start + size] for start in range(0, len(images), size)]
+
+    @contextmanager
+    def _workers(self, chunks: int) -> Iterator[Callable[..., Iterable[Any]]]:
+        """Yield a `map` over as many threads as torch has; each of them computes with one thread of torch's."""
+        threads = torch.get_num_threads()
+        with exact_products():
+            if threads == 1 or chunks < 2 or self.device != "cpu":
+                yield map
+                return
+            pool: Executor = ThreadPoolExecutor(min(threads, chunks), "emulator", torch.set_num_threads, (1,))
+            try:
+                yield pool.map
+            finally:
+                pool.shutdown(cancel_futures=True)
+                torch.set_num_threads(threads)
+
+    def _batch(self, images: NDArray[Any], names: Sequence[str]) -> dict[str, IntArray]:
+        """Return the named maps of some images."""
+        with torch.inference_mode(), torch.autocast(torch.device(self.device).type, enabled=False):
+            values = {INPUT_NAME: self._input(images)}
+            for (layer, step), dead in zip(self.steps, self._dead, strict=True):
+                values[layer.name] = step(*(values[source] for source in layer.sources))
+                for name in dead:
+                    del values[name]
+            return {name: self._result(name, values[name]) for name in names}
+
+    def _input(self, images: NDArray[Any]) -> Tensor:
+        """Return the images as a float map on the device, after checking every pixel."""
+        form = self.graph.input.format
+        if images.dtype == np.uint8 and max(form.low) <= 0 and min(form.high) >= 255:
+            pixels = np.ascontiguousarray(images)  # any byte is in range, and a byte is quickly moved
+        else:
+            pixels = check_images(self.graph, images)
+        moved = torch.from_numpy(pixels if pixels.flags.writeable else pixels.copy()).to(self.device)
+        return moved.permute(0, 2, 3, 1).float().contiguous()
+
+    def _result(self, name: str, values: Tensor) -> IntArray:
+        integers: IntArray = values.permute(0, 3, 1, 2).to(torch.int64).cpu().contiguous().numpy()
+        return integers.reshape(len(integers), *self._shape(name))
+
+    def _shape(self, name: str) -> tuple[int, ...]:
+        """Return the shape of an image's map as the interpreter gives it."""
+        classifier, shape = self.graph.classifier, self.graph.feature_maps[name].shape
+        if classifier is not None and classifier.name == name:
+            return (shape.channels,)
+        return shape.channels, shape.height, shape.width
 
 
-def _ancestors(graph: Graph, name: str) -> list[GraphLayer]:
-    """Return the layers that the feature map `name` depends on, its own included, in the graph's order."""
-    needed = {name}
+def _check_names(graph: Graph, names: Sequence[str]) -> None:
+    unknown = [name for name in names if name not in graph.feature_maps]
+    if unknown:
+        raise ModelError(
+            "the graph has no such feature map",
+            where=graph.name,
+            got=", ".join(unknown),
+            expected="one of " + ", ".join(graph.feature_maps),
+        )
+
+
+def _ancestors(graph: Graph, names: Sequence[str]) -> list[GraphLayer]:
+    """Return the layers that feature maps depend on, their own included, in the graph's order."""
+    needed = set(names)
     for layer in reversed(graph.layers):
         if layer.name in needed:
             needed.update(layer.sources)
     return [layer for layer in graph.layers if layer.name in needed]
 
 
-@contextmanager
-def exact_products() -> Iterator[None]:
-    """Keep matrix products in true float32: no TF32 on a GPU, no bfloat16 on a CPU."""
-    before = torch.get_float32_matmul_precision()
-    torch.set_float32_matmul_precision("highest")
-    try:
-        yield
-    finally:
-        torch.set_float32_matmul_precision(before)
-
-
-def _step(layer: GraphLayer, sources: tuple[FeatureMap, ...], device: str) -> Any:
-    match layer:
-        case Conv():
-            return _ConvStep(layer, sources[0].format, device)
-        case Add():
-            return _AddStep(layer, sources[0].format, sources[1].format, device)
-        case AveragePool():
-            return _AverageStep(layer, sources[0].format, device)
-        case MaxPool():
-            return _MaxStep(layer, sources[0].format, device)
-        case Dense():
-            return _DenseStep(layer, sources[0], device)
-
-
-def number_type(bound: int) -> torch.dtype:
-    """Return the fastest type that holds every integer up to `bound` exactly."""
-    if bound < FLOAT32_EXACT:
-        return torch.float32
-    return torch.float64 if bound < FLOAT64_EXACT else torch.int64
-
-
-class _Requantize:
-    """Shift right with rounding half up, left exactly, and saturate; the result is float32, at most 16 bits."""
-
-    def __init__(
-        self, shifts: tuple[int, ...], output: TensorFormat, dtype: torch.dtype, device: str
-    ) -> None:
-        self.dtype = dtype
-        self.half = _column([rounding_constant(shift) for shift in shifts], dtype, device)
-        self.right = _column([max(shift, 0) for shift in shifts], torch.int64, device)
-        self.left = _column([max(-shift, 0) for shift in shifts], torch.int64, device)
-        self.scale = torch.exp2(self.left.double() - self.right.double()).to(torch.float64)
-        self.floats = self.scale.to(dtype) if dtype.is_floating_point else None
-        self.low = _column(output.low, dtype, device)
-        self.high = _column(output.high, dtype, device)
-
-    def __call__(self, accumulator: Tensor) -> Tensor:
-        """Requantize (channels, n, height, width)."""
-        if self.floats is not None:
-            shifted = torch.floor((accumulator + self.half) * self.floats)
-        else:
-            shifted = ((accumulator + self.half) >> self.right) << self.left
-        return torch.minimum(torch.maximum(shifted, self.low), self.high).float()
-
-
-class _ConvStep:
-    def __init__(self, layer: Conv, source: TensorFormat, device: str) -> None:
-        self.window, self.groups = layer.window, layer.groups
-        weights = layer.weight.integers
-        shifts = requantize_shifts(layer, (source,))
-        dtype = number_type(_conv_bound(layer, source, shifts))
-        outputs, inputs, height, width = weights.shape
-        self.depthwise = inputs == 1 and outputs == layer.groups
-        grouped = weights.reshape(layer.groups, outputs // layer.groups, inputs, height * width)
-        self.taps = torch.from_numpy(np.ascontiguousarray(grouped.transpose(3, 0, 1, 2))).to(device, dtype)
-        self.align = _column((1 << source.alignment).tolist(), dtype, device)
-        self.pad = _column(layer.pad_values, torch.float32, device)
-        self.bias = _column(layer.bias.array.tolist(), dtype, device)
-        self.requantize = _Requantize(shifts, layer.output, dtype, device)
-
-    def __call__(self, x: Tensor) -> Tensor:
-        dtype = self.taps.dtype
-        aligned = _padded(x, self.window, self.pad).to(dtype) * self.align
-        pixels = list(_taps(aligned, self.window))
-        _, n, rows, columns = pixels[0].shape
-        total = self._depthwise(pixels) if self.depthwise else self._products(pixels)
-        return self.requantize(total.view(-1, n, rows, columns) + self.bias)
-
-    def _depthwise(self, pixels: list[Tensor]) -> Tensor:
-        total = pixels[0] * self.taps[0].view(-1, 1, 1, 1)
-        for weight, pixel in zip(self.taps[1:], pixels[1:], strict=True):
-            total.addcmul_(pixel, weight.view(-1, 1, 1, 1))
-        return total
-
-    def _products(self, pixels: list[Tensor]) -> Tensor:
-        total: Any = 0
-        for weight, pixel in zip(self.taps, pixels, strict=True):
-            total = total + _product(weight, pixel.reshape(self.groups, weight.shape[2], -1))
-        assembled: Tensor = total
-        return assembled
-
-
-def _product(weight: Tensor, values: Tensor) -> Tensor:
-    """Return the batched matrix product; integers are multiplied on the CPU, where torch has such a product."""
-    if weight.dtype is torch.int64 and weight.device.type != "cpu":
-        return torch.bmm(weight.cpu(), values.cpu()).to(weight.device)
-    return torch.bmm(weight, values)
-
-
-def _conv_bound(layer: Conv, source: TensorFormat, shifts: tuple[int, ...]) -> int:
-    """Return what no partial sum, bias and rounding constant included, exceeds in magnitude."""
-    weights = np.abs(layer.weight.integers)
-    outputs, inputs = weights.shape[:2]
-    group = np.arange(outputs) // (outputs // layer.groups)
-    largest = [
-        _magnitude(interval) << int(align)
-        for interval, align in zip(input_intervals(layer, source), source.alignment, strict=True)
+def _last_readers(layers: Sequence[GraphLayer], kept: Sequence[str]) -> list[list[str]]:
+    """Return, for each layer, the maps that nobody needs after it."""
+    last = {source: index for index, layer in enumerate(layers) for source in layer.sources}
+    return [
+        [name for name, reader in last.items() if reader == index and name not in kept]
+        for index in range(len(layers))
     ]
-    totals = weights.sum(axis=(2, 3))
-    bounds: list[int] = []
-    for output in range(outputs):
-        first = int(group[output]) * inputs
-        products = sum(int(totals[output, i]) * largest[first + i] for i in range(inputs))
-        bounds.append(products + abs(int(layer.bias.array[output])) + rounding_constant(shifts[output]))
-    return max([*bounds, *largest])
 
 
-class _AddStep:
-    def __init__(self, layer: Add, left: TensorFormat, right: TensorFormat, device: str) -> None:
-        finest = [max(pair) for pair in zip(left.fractions, right.fractions, strict=True)]
-        factors = [
-            [1 << (f - g) for f, g in zip(finest, form.fractions, strict=True)] for form in (left, right)
-        ]
-        shifts = requantize_shifts(layer, (left, right))
-        dtype = number_type(_add_bound(factors, (left, right), shifts))
-        self.dtype = dtype
-        self.left, self.right = (_column(factor, dtype, device) for factor in factors)
-        self.requantize = _Requantize(shifts, layer.output, dtype, device)
-
-    def __call__(self, x: Tensor, y: Tensor) -> Tensor:
-        return self.requantize(x.to(self.dtype) * self.left + y.to(self.dtype) * self.right)
-
-
-def _add_bound(
-    factors: list[list[int]], formats: tuple[TensorFormat, TensorFormat], shifts: tuple[int, ...]
-) -> int:
-    sums = [
-        sum(_magnitude(form.intervals[c]) * factor[c] for form, factor in zip(formats, factors, strict=True))
-        for c in range(len(shifts))
-    ]
-    return max(total + rounding_constant(shift) for total, shift in zip(sums, shifts, strict=True))
-
-
-class _AverageStep:
-    def __init__(self, layer: AveragePool, source: TensorFormat, device: str) -> None:
-        self.window = layer.window
-        shifts = requantize_shifts(layer, (source,))
-        largest = max(_magnitude(interval) for interval in source.intervals) * layer.window.taps
-        dtype = number_type(largest + max(rounding_constant(shift) for shift in shifts))
-        self.dtype = dtype
-        self.pad = _column((0,) * source.channels, torch.float32, device)
-        self.requantize = _Requantize(shifts, layer.output, dtype, device)
-
-    def __call__(self, x: Tensor) -> Tensor:
-        total: Any = 0
-        for pixels in _taps(_padded(x, self.window, self.pad).to(self.dtype), self.window):
-            total = total + pixels
-        return self.requantize(total)
-
-
-class _MaxStep:
-    def __init__(self, layer: MaxPool, source: TensorFormat, device: str) -> None:
-        self.window = layer.window
-        self.pad = _column(source.low, torch.float32, device)
-
-    def __call__(self, x: Tensor) -> Tensor:
-        first, *rest = _taps(_padded(x, self.window, self.pad), self.window)
-        for pixels in rest:
-            first = torch.maximum(first, pixels)
-        return first
-
-
-class _DenseStep:
-    def __init__(self, layer: Dense, source: FeatureMap, device: str) -> None:
-        weight = layer.weight.array.astype(np.int64)
-        largest = np.tile([_magnitude(i) for i in source.format.intervals], source.shape.pixels)
-        bound = np.abs(weight) @ largest + np.abs(layer.bias.array.astype(np.int64))
-        dtype = number_type(int(bound.max()))
-        self.weight = torch.from_numpy(weight).to(device, dtype)
-        self.bias = torch.from_numpy(layer.bias.array.astype(np.int64)).to(device, dtype).view(-1, 1)
-
-    def __call__(self, x: Tensor) -> Tensor:
-        stream = x.permute(2, 3, 0, 1).flatten(0, 2).to(self.weight.dtype)
-        return _product(self.weight[None], stream[None])[0] + self.bias
-
-
-def _magnitude(interval: Interval) -> int:
-    return max(abs(interval.low), abs(interval.high))
-
-
-def _column(values: Any, dtype: torch.dtype, device: str) -> Tensor:
-    return torch.tensor(list(values), dtype=torch.int64).to(dtype).view(-1, 1, 1, 1).to(device)
-
-
-def _padded(x: Tensor, window: Window, values: Tensor) -> Tensor:
-    """Surround (channels, n, height, width) by one value a channel."""
-    pad = window.padding
-    if pad == Padding():
-        return x
-    channels, n, height, width = x.shape
-    size = (channels, n, height + pad.top + pad.bottom, width + pad.left + pad.right)
-    padded = values.expand(size).contiguous()
-    padded[:, :, pad.top : pad.top + height, pad.left : pad.left + width] = x
-    return padded
-
-
-def _taps(padded: Tensor, window: Window) -> Iterator[Tensor]:
-    """Yield what each kernel position sees for every output pixel."""
-    (rows, columns), (down, across) = window.kernel, window.stride
-    bottom = padded.shape[2] - window.extent[0] + 1
-    right = padded.shape[3] - window.extent[1] + 1
-    for row in range(0, rows * window.dilation[0], window.dilation[0]):
-        for column in range(0, columns * window.dilation[1], window.dilation[1]):
-            yield padded[:, :, row : row + bottom : down, column : column + right : across]
+def _elements(graph: Graph, layer: GraphLayer) -> int:
+    """Return the numbers that a layer reads and writes for one image."""
+    maps = graph.feature_maps
+    return sum(maps[name].shape.elements for name in (*layer.sources, layer.name))

@@ -21,11 +21,11 @@ def hsflow_stages() -> Sequence[Stage]:
 
 
 @hookimpl(trylast=True)
-def hsflow_emulate(graph: Graph, images: Any) -> IntArray:
+def hsflow_emulate(graph: Graph, images: Any, track: Any) -> IntArray:
     """Emulate any graph by torch; other plugins are asked first."""
     from hsflow_po2.emulator import emulate
 
-    return emulate(graph, images)
+    return emulate(graph, images, track=track)
 
 
 @hookimpl(trylast=True)

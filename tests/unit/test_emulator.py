@@ -3,20 +3,25 @@
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from hsflow_po2 import emulator
-from hsflow_po2.emulator import Emulator, emulate, exact_products, features, number_type
+from hsflow_po2 import emulator_exact
+from hsflow_po2.emulator import Emulator, emulate, feature_maps, features
+from hsflow_po2.emulator_exact import exact_products, number_type
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from benchmarks.emulator.networks import RandomMobileNet
 from hsflow.errors import ModelError
-from hsflow.fixedpoint import IntArray
-from hsflow.ir.graph import Conv, Graph
-from hsflow.ir.interp import interpret
+from hsflow.fixedpoint import IntArray, shift_round
+from hsflow.ir.graph import Add, Conv, Graph
+from hsflow.ir.interp import interpret, interpret_all
 from hsflow.ir.tensor import Constant, Shape, TensorFormat, Window
 from tests.random_graphs import GraphBuilder, inverted_residual, square
 
@@ -74,8 +79,9 @@ def test_inverted_residuals() -> None:
 def test_every_number_type(levels: int, dtype: torch.dtype) -> None:
     """Each type must be taken, and right, where it is due; 72 products of 32 bits by 16 need 64-bit integers."""
     builder = GraphBuilder(Shape(8, 4, 4), 3, 16 if levels == 32 else 8)
-    sign, _ = builder._weights((1, 8, 8, 3, 3), 0.0, levels)
-    exponent = np.where(sign == 0, 0, levels - 1)
+    sign = np.ones((1, 8, 8, 3, 3))
+    exponent = np.full(sign.shape, levels - 1)
+    exponent[:, :, 0, 0, 0] = 0  # a unit, so that no bit is zero in all products
     graph = builder.conv(8, square(3, 1, 1), levels=levels, weight=(sign, exponent)).build()
     conv = graph.layers[0]
     assert isinstance(conv, Conv)
@@ -83,11 +89,11 @@ def test_every_number_type(levels: int, dtype: torch.dtype) -> None:
     accumulator = graph.input.format.finest_fraction + np.array(conv.weight_fractions)
     output = replace(conv.output, fractions=tuple(int(f) - lsb for f in accumulator))
     graph = replace(graph, layers=(replace(conv, output=output),))
-    assert Emulator(graph).steps[0][1].taps.dtype is dtype
+    assert Emulator(graph).steps[0][1].dtype is dtype
     assert_equal(graph)
 
 
-@pytest.mark.parametrize("bound", [emulator.FLOAT32_EXACT, emulator.FLOAT64_EXACT])
+@pytest.mark.parametrize("bound", [emulator_exact.FLOAT32_EXACT, emulator_exact.FLOAT64_EXACT])
 def test_number_type_at_the_bound(bound: int) -> None:
     """Below the bound every integer is exact; at it the next odd one is not."""
     dtype = number_type(bound - 1)
@@ -106,7 +112,7 @@ def test_a_too_narrow_type_would_be_wrong(monkeypatch: pytest.MonkeyPatch) -> No
     graph = replace(graph, layers=(replace(conv, output=wide),))
     values = images(graph, 64)
     assert np.array_equal(emulate(graph, values), interpret(graph, values))
-    monkeypatch.setattr(emulator, "number_type", lambda bound: torch.float32)
+    monkeypatch.setattr(emulator_exact, "number_type", lambda bound: torch.float32)
     assert not np.array_equal(emulate(graph, values), interpret(graph, values))
 
 
@@ -216,3 +222,221 @@ def test_gpu_equals_the_interpreter(seed: int) -> None:
     graph = chain(seed, 16 if seed % 2 else 8, False, 16 if seed % 2 else 8, 2)
     values = images(graph, 5)
     assert np.array_equal(emulate(graph, values, device="cuda"), interpret(graph, values))
+
+
+# ---- Maps
+
+
+def test_maps_are_all_of_the_interpreters_maps() -> None:
+    graph = chain(4, 8, False, 8, 2)
+    values = images(graph, 7)
+    wanted = interpret_all(graph, values)
+    batches = list(feature_maps(graph, values, batch_size=3))
+    assert [len(batch["input"]) for batch in batches] == [3, 3, 1]
+    assert set(batches[0]) == set(wanted)
+    for name, array in wanted.items():
+        found = np.concatenate([batch[name] for batch in batches])
+        assert found.dtype == array.dtype and np.array_equal(found, array), name
+
+
+def test_only_named_maps_are_computed() -> None:
+    graph = chain(4, 8, False, 8, 1)
+    second = graph.layers[1].name
+    emulator = Emulator(graph, outputs=("input", second))
+    assert [layer.name for layer, _ in emulator.steps] == [layer.name for layer in graph.layers[:2]]
+    values = images(graph, 2)
+    (batch,) = emulator.maps(values)
+    assert tuple(batch) == ("input", second)
+    assert np.array_equal(batch[second], interpret_all(graph, values)[second])
+    assert np.array_equal(emulator.run(values), batch[second])
+
+
+def test_an_unknown_map_is_refused() -> None:
+    graph = chain(4, 8, False, 8, 1)
+    with pytest.raises(ModelError, match="no such feature map") as refused:
+        next(feature_maps(graph, images(graph, 2), ["conv0", "convO"]))
+    assert "convO" in str(refused.value) and "conv0" in str(refused.value)
+
+
+def test_maps_are_dropped_when_nobody_needs_them() -> None:
+    """What a batch holds at a time is what some later layer reads, and what is wanted."""
+    builder = GraphBuilder(Shape(2, 4, 4), 5)
+    graph = inverted_residual(builder, 2, 2, 1).build()
+    assert isinstance(graph.layers[-1], Add)
+    emulator = Emulator(graph)
+    names = [layer.name for layer in graph.layers]
+    assert emulator._dead == [[], [names[0]], [names[1]], ["input", names[2]]]
+    kept = Emulator(graph, outputs=(names[0], names[-1]))
+    assert kept._dead == [[], [], [names[1]], ["input", names[2]]]
+
+
+# ---- Threads, progress and settings
+
+
+@pytest.fixture
+def two_threads() -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.mark.usefixtures("two_threads")
+def test_threads_share_the_images_and_are_given_back() -> None:
+    graph = chain(6, 8, False, 8, 2)
+    values = images(graph, 40)
+    seen: set[tuple[str, int]] = set()
+    emulator = Emulator(graph)
+    layer, step = emulator.steps[0]
+
+    def spy(*maps: torch.Tensor) -> torch.Tensor:
+        seen.add((threading.current_thread().name, torch.get_num_threads()))
+        return step(*maps)
+
+    emulator.steps[0] = (layer, spy)
+    assert np.array_equal(emulator.run(values, 3), interpret(graph, values))
+    assert all(name.startswith("emulator") and threads == 1 for name, threads in seen)
+    assert torch.get_num_threads() == 2
+
+
+@pytest.mark.usefixtures("two_threads")
+def test_an_error_in_a_thread_is_raised_here() -> None:
+    graph = chain(6, 8, False, 8, 1)
+    values = images(graph, 9).astype(np.int64)
+    values[7, 0, 0, 0] = 256
+    with pytest.raises(ModelError, match="out of range"):
+        emulate(graph, values, batch_size=1)
+    assert torch.get_num_threads() == 2
+
+
+def test_progress_is_told() -> None:
+    graph = chain(6, 8, False, 8, 1)
+    told: list[tuple[str, int]] = []
+
+    def track(items: Iterable[Any], description: str, total: int) -> Iterator[Any]:
+        for item in items:
+            told.append((description, total))
+            yield item
+
+    values = images(graph, 7)
+    assert np.array_equal(emulate(graph, values, batch_size=3, track=track), interpret(graph, values))
+    assert told == [("emulating images", 3)] * 3
+
+
+def depthwise_of_wide_pixels() -> Graph:
+    """Return a layer whose pixels bfloat16 cannot hold, but float32 can."""
+    builder = GraphBuilder(Shape(8, 6, 6), 3, 12)
+    form = TensorFormat.uniform(16, True, 18, 8)
+    return builder.conv(8, square(3, 1, 1), groups=8, zeros=0.2, output=form).build()
+
+
+def test_reduced_precision_of_convolutions_is_suspended() -> None:
+    if not hasattr(torch.backends.mkldnn, "conv"):
+        pytest.skip("this torch has no reduced precision of convolutions on the CPU")
+    graph, setting = depthwise_of_wide_pixels(), torch.backends.mkldnn.conv
+    values = images(graph, 5)
+    before = setting.fp32_precision
+    try:
+        setting.fp32_precision = "bf16"
+        assert np.array_equal(emulate(graph, values), interpret(graph, values))
+        assert setting.fp32_precision == "bf16"
+    finally:
+        setting.fp32_precision = before
+
+
+def test_autocast_of_the_user_is_suspended() -> None:
+    graph = depthwise_of_wide_pixels()
+    values = images(graph, 5)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert np.array_equal(emulate(graph, values), interpret(graph, values))
+
+
+# ---- Bounds
+
+
+def test_bits_that_are_zero_in_all_products_are_left_out() -> None:
+    """Weights of 2**20 with a bias that is no multiple of it still fit float32, and round as they should."""
+    builder = GraphBuilder(Shape(2, 3, 3), 3)
+    sign = np.ones((1, 3, 2, 1, 1))
+    graph = builder.conv(3, levels=21, weight=(sign, np.full(sign.shape, 20))).build()
+    conv = graph.layers[0]
+    assert isinstance(conv, Conv)
+    finest = graph.input.format.finest_fraction
+    for shift in (18, 20, 22):
+        fractions = tuple(fraction + finest - shift for fraction in conv.weight_fractions)
+        for bias in (-1, 0, 1, (1 << 19) - 1, 1 << 19, -(1 << 19), -(1 << 19) - 1):
+            form = TensorFormat(16, True, fractions, (-(1 << 15),) * 3, ((1 << 15) - 1,) * 3)
+            layer = replace(conv, bias=Constant(np.full(3, bias, dtype=np.int64)), output=form)
+            changed = replace(graph, layers=(layer,))
+            assert Emulator(changed).steps[0][1].dtype is torch.float32
+            assert_equal(changed)
+
+
+def test_a_channel_that_is_always_zero_costs_no_precision() -> None:
+    """Its weight and its alignment may be anything."""
+    builder = GraphBuilder(Shape(2, 3, 3), 3)
+    form = TensorFormat(8, False, (0, 40), (0, 0), (0, 255))
+    builder.conv(2, output=form).conv(3, output=TensorFormat.uniform(8, True, 48, 3))
+    graph = builder.build()
+    assert Emulator(graph).steps[1][1].dtype is torch.float32
+    assert_equal(graph)
+
+
+@given(
+    products=st.integers(1, 12),
+    seed=st.integers(0, 10**6),
+    low=st.integers(-200, 0),
+    high=st.integers(0, 300),
+)
+@settings(max_examples=60, deadline=None)
+def test_the_bound_holds_for_every_partial_sum(products: int, seed: int, low: int, high: int) -> None:
+    rng = np.random.default_rng(seed)
+    weight = rng.integers(-128, 129, (3, products))
+    alignment = rng.integers(0, 4, (3, products))
+    shape = np.ones_like(weight)
+    bias, shifts = rng.integers(-4000, 4000, 3), rng.integers(-3, 9, 3)
+    found = emulator_exact.sums(weight, alignment, (shape * low, shape * high), bias, shifts)
+    ends = found.weight * low, found.weight * high
+    terms = np.concatenate([np.maximum(*ends), np.minimum(*ends), found.bias[:, None]], axis=1)
+    extremes = (np.maximum(terms, 0).sum(axis=1), -np.minimum(terms, 0).sum(axis=1))
+    assert max(int(side.max()) for side in extremes) <= found.bound
+    x = rng.integers(low, high + 1, products)
+    exact = ((weight << alignment) * x).sum(axis=1) + bias
+    assert np.array_equal(
+        shift_round(exact, shifts),
+        shift_round_down((found.weight * x).sum(axis=1) + found.bias, found.shifts),
+    )
+
+
+def shift_round_down(values: IntArray, shifts: IntArray) -> IntArray:
+    """Shift right without rounding, left exactly."""
+    return (values >> np.maximum(shifts, 0)) << np.maximum(-shifts, 0)
+
+
+def test_a_bound_that_64_bits_do_not_hold_is_not_computed() -> None:
+    weight = np.full((1, 4), 1 << 40)
+    ranges = (np.zeros_like(weight), np.full_like(weight, 1 << 20))
+    found = emulator_exact.sums(weight, np.full_like(weight, 1), ranges, np.zeros(1, int), np.zeros(1, int))
+    assert number_type(found.bound) is torch.int64
+
+
+def test_mobilenet_v2_in_float32() -> None:
+    """The real network's structure, narrow and small: every map of it, none by the slower types."""
+    graph = RandomMobileNet(size=64, width=0.25, terms=2, classes=10).graph()
+    values = images(graph, 3)
+    wanted = interpret_all(graph, values)
+    (found,) = feature_maps(graph, values)
+    assert all(np.array_equal(found[name], array) for name, array in wanted.items())
+    emulator = Emulator(graph)
+    assert {str(step.dtype) for layer, step in emulator.steps[:-1]} == {"torch.float32"}
+    for array in (wanted[name] for name in wanted if name != "classifier"):
+        assert len(np.unique(array)) > 20  # neither dead nor saturated
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
+def test_gpu_maps_of_mobilenet_v2() -> None:
+    graph = RandomMobileNet(size=64, width=0.5, terms=2, classes=10).graph()
+    values = images(graph, 9)
+    wanted = interpret_all(graph, values)
+    (found,) = feature_maps(graph, values, device="cuda", batch_size=9)
+    assert all(np.array_equal(found[name], array) for name, array in wanted.items())
