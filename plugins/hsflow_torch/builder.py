@@ -12,26 +12,13 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import fx, nn
 
-from hsflow.ir.network import INPUT_NAME, Activation, Add, Conv, NetworkLayer, layer_shape
-from hsflow.ir.tensor import Shape, Window
-from hsflow_torch.fold import fold_scale, identity_conv, per_channel_conv
+from hsflow.importing.assembly import Assembly, Value
+from hsflow.ir.network import Activation
 
 BATCH = object()
 """Stands for the batch size wherever a model reads it from a tensor's shape."""
 
 _NUMBER = re.compile(r"_\d+$")
-
-
-class Unsupported(Exception):  # noqa: N818  (not an error of the program: it becomes a line of one ModelError)
-    """Say why an operator cannot be lowered."""
-
-
-@dataclass(frozen=True)
-class Value:
-    """Stand for a traced tensor: the layer that makes it, and whether it was flattened to (n, features)."""
-
-    layer: str
-    flat: bool = False
 
 
 @dataclass(frozen=True)
@@ -46,70 +33,25 @@ class Poison:
 
 
 @dataclass
-class Builder:
-    """Collect layers in topological order."""
+class Builder(Assembly):
+    """Assemble what torch.fx traced."""
 
-    root: nn.Module
-    input_shape: Shape
-    layers: dict[str, NetworkLayer] = field(default_factory=dict)
-    shapes: dict[str, Shape] = field(default_factory=dict)
-    origins: dict[str, str] = field(default_factory=dict)
+    root: nn.Module = field(kw_only=True)
     values: dict[fx.Node, Any] = field(default_factory=dict)
     order: dict[fx.Node, int] = field(default_factory=dict)
-    problems: list[str] = field(default_factory=list)
-
-    def __post_init__(self) -> None:
-        self.shapes[INPUT_NAME] = self.input_shape
-
-    def shape(self, value: Value) -> Shape:
-        """Return the shape of the feature map behind `value`."""
-        return self.shapes[value.layer]
-
-    def unique(self, wanted: str) -> str:
-        """Return `wanted`, or with a number behind it where the name is taken."""
-        name, count = wanted, 1
-        while not name or name in self.shapes:
-            count += 1
-            name = f"{wanted}#{count}"
-        return name
-
-    def append(self, node: fx.Node, layer: NetworkLayer) -> Value:
-        """Add a layer; raises Unsupported where it does not fit its source."""
-        check_window(getattr(layer, "window", None))
-        shape = layer_shape(layer, self.shapes[layer.sources[0]])
-        if min(shape.height, shape.width) < 1:
-            raise Unsupported(f"its window does not fit the input of {self.shapes[layer.sources[0]]}")
-        self.layers[layer.name] = layer
-        self.shapes[layer.name] = shape
-        self.origins[layer.name] = path_of(node)
-        return Value(layer.name)
 
     def scale(self, node: fx.Node, value: Value, scale: NDArray[Any], offset: NDArray[Any]) -> Value:
-        """Apply `x * scale + offset`, folded into the convolution before if nothing else reads that one."""
-        layer = self.layers.get(value.layer)
-        plain = isinstance(layer, Conv) and layer.activation is Activation.NONE
-        if isinstance(layer, Conv) and plain and self.is_exclusive(value, node):
-            self.layers[layer.name] = fold_scale(layer, scale, offset)
-            return value
-        added = self.append(node, per_channel_conv(self.name_of(node), value.layer, scale, offset))
-        return replace(added, flat=value.flat)
+        """Apply `x * scale + offset`."""
+        return self.add_scale(path_of(node), value, scale, offset, exclusive=self.is_exclusive(value, node))
 
     def activate(self, node: fx.Node, value: Value, activation: Activation) -> Value:
-        """Apply `activation`, as part of the layer before if nothing else reads that one."""
-        layer = self.layers.get(value.layer)
-        if isinstance(layer, Conv | Add) and layer.activation is activation:
-            return value
-        if isinstance(layer, Conv | Add) and layer.activation is Activation.NONE:
-            in_place = is_in_place(self.root, node)
-            if self.is_exclusive(value, node, in_place=in_place):
-                self.layers[layer.name] = replace(layer, activation=activation)
-                return value
-        conv = identity_conv(self.name_of(node), value.layer, self.shape(value).channels)
-        return replace(self.append(node, replace(conv, activation=activation)), flat=value.flat)
+        """Apply `activation`."""
+        exclusive = self.is_exclusive(value, node, in_place=is_in_place(self.root, node))
+        return self.add_activation(path_of(node), value, activation, exclusive=exclusive)
 
     def is_exclusive(self, value: Value, node: fx.Node, *, in_place: bool = False) -> bool:
         """Tell whether `node` alone reads the feature map; what reads after an in-place write sees the new one."""
-        if any(value.layer in layer.sources for layer in self.layers.values()):
+        if self.is_read(value):
             return False
         return in_place or not any(self.order[user] > self.order[node] for user in self._users(value))
 
@@ -119,25 +61,10 @@ class Builder:
             if isinstance(value, Value) and value.layer == old.layer:
                 self.values[node] = replace(value, layer=new.layer)
 
-    def name_of(self, node: fx.Node) -> str:
-        """Return a free name for the layer that `node` makes."""
-        return self.unique(path_of(node))
-
     def _users(self, value: Value) -> Iterator[fx.Node]:
         for node, known in self.values.items():
             if isinstance(known, Value) and known.layer == value.layer:
                 yield from node.users
-
-
-def check_window(window: Window | None) -> None:
-    """Refuse by raising Unsupported what torch refuses only when it computes."""
-    if window is None:
-        return
-    pad = window.padding
-    if min(*window.kernel, *window.stride, *window.dilation) < 1:
-        raise Unsupported("its kernel, stride and dilation must be at least 1")
-    if min(pad.top, pad.bottom, pad.left, pad.right) < 0:
-        raise Unsupported("its padding must not be negative")
 
 
 def path_of(node: fx.Node) -> str:

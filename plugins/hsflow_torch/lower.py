@@ -8,11 +8,11 @@ from typing import Any
 
 from torch import fx, nn
 
-from hsflow.errors import ModelError
+from hsflow.importing.assembly import Unsupported, Value
+from hsflow.importing.fold import check_preprocessing
 from hsflow.ir.network import INPUT_NAME, Network
 from hsflow.ir.tensor import Shape
-from hsflow_torch.builder import Builder, Poison, Unsupported, Value, is_in_place, path_of
-from hsflow_torch.fold import check_preprocessing, fold_preprocessing
+from hsflow_torch.builder import Builder, Poison, is_in_place, path_of
 from hsflow_torch.operators import (
     FUNCTIONS,
     METHODS,
@@ -54,18 +54,10 @@ def lower(
     """
     check_preprocessing(input_shape.channels, mean, std)
     root = module if module_type(module) is None else nn.Sequential(module)
-    builder = Builder(root, input_shape)
+    builder = Builder(input_shape, root=root)
     with evaluating(module):
         _walk(builder, trace(root, name))
-    if builder.problems:
-        raise _refusal(name, builder.problems)
-    if not builder.layers:
-        raise ModelError(
-            "the model has no layer", where=name, expected="at least one convolution or linear layer"
-        )
-    layers = fold_preprocessing(tuple(builder.layers.values()), input_shape.channels, mean, std)
-    origins = tuple((layer.name, builder.origins.get(layer.name, layer.name)) for layer in layers)
-    return Network(name, input_shape, layers, classes, origins)
+    return builder.network(name, mean=mean, std=std, classes=classes)
 
 
 def _walk(builder: Builder, graph: fx.Graph) -> None:
@@ -121,20 +113,7 @@ def _output(builder: Builder, node: fx.Node) -> None:
     if not isinstance(value, Value):
         raise Unsupported("the model must return one tensor")
     if builder.layers:
-        _drop_dead_code(builder, value.layer)
-
-
-def _drop_dead_code(builder: Builder, name: str) -> None:
-    """Drop layers that the output does not need, which torch.fx keeps; the output's layer is then the last one."""
-    if name == INPUT_NAME:
-        raise Unsupported("the model returns its input")
-    needed, waiting = {INPUT_NAME}, [name]
-    while waiting:
-        current = waiting.pop()
-        if current not in needed:
-            needed.add(current)
-            waiting.extend(builder.layers[current].sources)
-    builder.layers = {key: layer for key, layer in builder.layers.items() if key in needed}
+        builder.keep_needed(value)
 
 
 def _renamed(options: dict[str, Any]) -> dict[str, Any]:
@@ -162,14 +141,3 @@ def _operator(builder: Builder, node: fx.Node) -> str:
 
 def _shown(path: str) -> str:
     return path if len(path) <= _PATH_SHOWN else f"{path[:_PATH_SHOWN]}... ({len(path)} characters)"
-
-
-def _refusal(name: str, problems: list[str]) -> ModelError:
-    count = len(problems)
-    return ModelError(
-        f"{count} operator{'s are' if count > 1 else ' is'} not supported",
-        where=name,
-        got="".join(f"\n    {problem}" for problem in problems),
-        expected="Conv2d, BatchNorm, ReLU, ReLU6, add, MaxPool2d, AvgPool2d, mean over [2, 3], Flatten, Linear, Dropout",
-        hint="replace or remove what is listed",
-    )

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import cast
 
@@ -56,6 +57,7 @@ class NetworkModule(nn.Module):
         self.network = network
         trained = [layer for layer in network.layers if isinstance(layer, Conv | Dense)]
         self.index = {layer.name: index for index, layer in enumerate(trained)}
+        self._last_reads = _last_reads(network)
         self.blocks = nn.ModuleList(LayerParameters(layer) for layer in trained)
 
     def parameters_of(self, layer: NetworkLayer) -> LayerParameters:
@@ -82,15 +84,27 @@ class NetworkModule(nn.Module):
 
     def forward(self, pixels: Tensor) -> Tensor:
         """Return the last layer's output: logits (n, classes), or a feature map."""
-        return self.feature_maps(pixels)[self.network.layers[-1].name]
+        values: dict[str, Tensor] = {}
+        for layer, value in self._walk(pixels, values):
+            for source in self._last_reads[layer.name]:
+                del values[source]
+            last = value
+        return last
 
     def feature_maps(self, pixels: Tensor) -> dict[str, Tensor]:
         """Return every feature map by its layer's name, the image as `input`."""
-        values = {INPUT_NAME: pixels.float() / (1 << PIXEL_FRACTION)}
+        values: dict[str, Tensor] = {}
+        for _ in self._walk(pixels, values):
+            pass
+        return values
+
+    def _walk(self, pixels: Tensor, values: dict[str, Tensor]) -> Iterator[tuple[NetworkLayer, Tensor]]:
+        """Yield each layer with its output, which is entered in `values`; what nobody reads any more may be deleted."""
+        values[INPUT_NAME] = pixels.float() / (1 << PIXEL_FRACTION)
         for layer in self.network.layers:
             raw = self.compute(layer, [values[source] for source in layer.sources])
             values[layer.name] = self.finish(layer, raw)
-        return values
+            yield layer, values[layer.name]
 
     def compute(self, layer: NetworkLayer, sources: list[Tensor]) -> Tensor:
         """Return a layer's value before its activation."""
@@ -119,6 +133,15 @@ class NetworkModule(nn.Module):
         return replace(layer, weight=weight, bias=bias)
 
 
+def _last_reads(network: Network) -> dict[str, tuple[str, ...]]:
+    """Return by layer the feature maps that nothing behind it reads."""
+    last = {source: layer.name for layer in network.layers for source in layer.sources}
+    return {
+        layer.name: tuple(source for source, reader in last.items() if reader == layer.name)
+        for layer in network.layers
+    }
+
+
 def convolve(x: Tensor, weight: Tensor, bias: Tensor, layer: Conv) -> Tensor:
     """Return the convolution of `x`, padded by the layer's padding values."""
     window = layer.window
@@ -134,7 +157,7 @@ def pad(x: Tensor, window: Window, values: tuple[float, ...]) -> Tensor:
         return x
     if not any(values):
         return functional.pad(x, sides)
-    offset = torch.tensor(values, dtype=x.dtype).view(-1, 1, 1)
+    offset = torch.tensor(values, dtype=x.dtype, device=x.device).view(-1, 1, 1)
     return functional.pad(x - offset, sides) + offset
 
 
@@ -149,7 +172,7 @@ def max_pool(x: Tensor, window: Window) -> Tensor:
 def average_pool(x: Tensor, window: Window) -> Tensor:
     """Return the mean of each window; padding counts as zeros."""
     channels = x.shape[1]
-    kernel = torch.full((channels, 1, *window.kernel), 1 / window.taps, dtype=x.dtype)
+    kernel = torch.full((channels, 1, *window.kernel), 1 / window.taps, dtype=x.dtype, device=x.device)
     padded = pad(x, window, ())
     return functional.conv2d(padded, kernel, None, window.stride, 0, window.dilation, channels)
 

@@ -14,10 +14,11 @@ import torch
 from torch import fx, nn
 from torch.nn import functional
 
-from hsflow.ir.network import Activation, Add, Conv, Dense
+from hsflow.importing.assembly import Unsupported, Value
+from hsflow.importing.fold import normalization
+from hsflow.ir.network import Activation
 from hsflow.ir.tensor import Padding, Window
-from hsflow_torch.builder import BATCH, Builder, SizeOf, Unsupported, Value, float64
-from hsflow_torch.fold import single
+from hsflow_torch.builder import BATCH, Builder, SizeOf, float64, path_of
 from hsflow_torch.pooling import (
     adaptive_average_pool,
     average_pool,
@@ -35,20 +36,9 @@ Handler = Callable[..., Any]
 
 def convolution(builder: Builder, node: fx.Node, module: nn.Conv2d, x: Value) -> Value:
     """Lower nn.Conv2d: any groups, stride, dilation; zero padding."""
-    shape = builder.shape(x)
-    if x.flat or shape.channels != module.in_channels:
-        raise Unsupported(f"it takes {module.in_channels} channels but gets {_described(builder, x)}")
     window = Window(pair(module.kernel_size), pair(module.stride), pair(module.dilation), _padding_of(module))
-    layer = Conv(
-        builder.name_of(node),
-        x.layer,
-        single(float64(module.weight)),
-        single(_bias_of(module, module.out_channels)),
-        window,
-        module.groups,
-        pad_values=(0.0,) * shape.channels,
-    )
-    return builder.append(node, layer)
+    weight, bias = float64(module.weight), _bias_of(module, module.out_channels)
+    return builder.add_conv(path_of(node), x, weight, bias, window, groups=module.groups)
 
 
 def _padding_of(module: nn.Conv2d) -> Padding:
@@ -69,18 +59,10 @@ def linear(builder: Builder, node: fx.Node, module: nn.Linear, x: Value) -> Valu
     """Lower nn.Linear to the programmable `Dense` where it is the output, else to a convolution over the whole map."""
     shape = builder.shape(x)
     if not x.flat or shape.elements != module.in_features:
-        raise Unsupported(
-            f"it takes {module.in_features} flattened features but gets {_described(builder, x)}"
-        )
+        raise Unsupported(f"it takes {module.in_features} flattened features but gets {builder.described(x)}")
     weight = float64(module.weight).reshape(-1, shape.channels, shape.height, shape.width)
-    bias = single(_bias_of(module, module.out_features))
-    name = builder.name_of(node)
-    if _is_output(node):
-        stream = weight.transpose(0, 2, 3, 1).reshape(module.out_features, -1)
-        return replace(builder.append(node, Dense(name, x.layer, single(stream), bias)), flat=True)
-    window = Window((shape.height, shape.width))
-    conv = Conv(name, x.layer, single(weight), bias, window, pad_values=(0.0,) * shape.channels)
-    return replace(builder.append(node, conv), flat=True)
+    bias = _bias_of(module, module.out_features)
+    return builder.add_linear(path_of(node), x, weight, bias, is_output=_is_output(node))
 
 
 def _is_output(node: fx.Node) -> bool:
@@ -98,11 +80,11 @@ def batch_norm(builder: Builder, node: fx.Node, module: nn.BatchNorm2d | nn.Batc
     """Lower batch normalization to a factor and an offset for each channel."""
     shape = builder.shape(x)
     if shape.channels != module.num_features or (x.flat and shape.pixels > 1):
-        raise Unsupported(f"it takes {module.num_features} channels but gets {_described(builder, x)}")
-    scale = 1 / np.sqrt(float64(module.running_var) + module.eps)
-    if module.affine:
-        scale = scale * float64(module.weight)
-    offset = -float64(module.running_mean) * scale + (float64(module.bias) if module.affine else 0)
+        raise Unsupported(f"it takes {module.num_features} channels but gets {builder.described(x)}")
+    gain = float64(module.weight) if module.affine else np.ones(shape.channels)
+    shift = float64(module.bias) if module.affine else np.zeros(shape.channels)
+    mean, variance = float64(module.running_mean), float64(module.running_var)
+    scale, offset = normalization(gain, shift, mean, variance, module.eps)
     if not np.isfinite([scale, offset]).all():
         raise Unsupported("its running variance gives factors that are not finite")
     return builder.scale(node, x, scale, offset)
@@ -138,9 +120,7 @@ def add(builder: Builder, node: fx.Node, x: Any, other: Any, *, alpha: float = 1
         raise Unsupported("it adds something that is not a feature map")
     if alpha != 1:
         raise Unsupported(f"alpha={alpha}; only 1 is supported")
-    if builder.shape(x) != builder.shape(other) or x.flat != other.flat:
-        raise Unsupported(f"it adds {_described(builder, x)} and {_described(builder, other)}")
-    return replace(builder.append(node, Add(builder.name_of(node), (x.layer, other.layer))), flat=x.flat)
+    return builder.add_sum(path_of(node), x, other)
 
 
 def pass_through(builder: Builder, node: fx.Node, x: Value, *rest: Any, **options: Any) -> Value:
@@ -191,11 +171,6 @@ def item(builder: Builder, node: fx.Node, of: Any, index: Any) -> Any:
     if not -len(sizes) <= index < len(sizes):
         raise Unsupported(f"it reads dimension {index} of {len(sizes)}")
     return sizes[index]
-
-
-def _described(builder: Builder, x: Value) -> str:
-    shape = builder.shape(x)
-    return f"{shape.elements} flattened features" if x.flat else f"a feature map of {shape}"
 
 
 def _of_module(handler: Handler, *names: str) -> Handler:

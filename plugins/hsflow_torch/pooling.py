@@ -8,9 +8,9 @@ from typing import Any
 
 from torch import fx
 
-from hsflow.ir.network import AveragePool, MaxPool
+from hsflow.importing.assembly import Unsupported, Value, check_window, require_map
 from hsflow.ir.tensor import Padding, Shape, Window
-from hsflow_torch.builder import Builder, Unsupported, Value, check_window
+from hsflow_torch.builder import Builder, path_of
 
 
 def pair(value: Any) -> tuple[int, int]:
@@ -31,14 +31,14 @@ def max_pool(
     return_indices: bool = False,
 ) -> Value:
     """Lower maximum pooling; ceil_mode becomes padding, which never wins."""
-    _require_map(x)
+    require_map(x)
     if return_indices:
         raise Unsupported("it returns indices")
     steps = pair(kernel_size if stride is None else stride)
     window = Window(pair(kernel_size), steps, pair(dilation), Padding.same_on_all_sides(*pair(padding)))
     if ceil_mode:
         window = _rounded_up(window, builder.shape(x))
-    return builder.append(node, MaxPool(builder.name_of(node), x.layer, window))
+    return builder.add_max_pool(path_of(node), x, window)
 
 
 def average_pool(
@@ -53,7 +53,7 @@ def average_pool(
     divisor_override: int | None = None,
 ) -> Value:
     """Lower average pooling, where padding counts as zeros."""
-    _require_map(x)
+    require_map(x)
     steps = pair(kernel_size if stride is None else stride)
     window = Window(pair(kernel_size), steps, padding=Padding.same_on_all_sides(*pair(padding)))
     if divisor_override is not None:
@@ -62,12 +62,12 @@ def average_pool(
         raise Unsupported("count_include_pad=False with padding")
     if ceil_mode and _rounded_up(window, builder.shape(x)) != window:
         raise Unsupported("ceil_mode=True where it makes a difference")
-    return builder.append(node, AveragePool(builder.name_of(node), x.layer, window))
+    return builder.add_average_pool(path_of(node), x, window)
 
 
 def adaptive_average_pool(builder: Builder, node: fx.Node, x: Value, output_size: Any) -> Value:
     """Lower average pooling to a given size, which must divide the input's."""
-    _require_map(x)
+    require_map(x)
     shape = builder.shape(x)
     sizes = output_size if isinstance(output_size, tuple | list) else (output_size, output_size)
     rows, columns = (
@@ -79,25 +79,18 @@ def adaptive_average_pool(builder: Builder, node: fx.Node, x: Value, output_size
     if shape.height % rows or shape.width % columns:
         raise Unsupported(f"an output of {rows}x{columns} does not divide the input of {shape}")
     window = Window(*2 * ((shape.height // rows, shape.width // columns),))
-    return builder.append(node, AveragePool(builder.name_of(node), x.layer, window))
+    return builder.add_average_pool(path_of(node), x, window)
 
 
 def mean(
     builder: Builder, node: fx.Node, x: Value, dim: Any = None, keepdim: bool = False, **options: Any
 ) -> Value:
     """Lower the mean over height and width."""
-    _require_map(x)
+    require_map(x)
     dims = {d % 4 for d in dim} if isinstance(dim, tuple | list) else set()
     if dims != {2, 3} or options:
         raise Unsupported(f"it takes the mean over {dim}; only over height and width, [2, 3]")
-    shape = builder.shape(x)
-    layer = AveragePool(builder.name_of(node), x.layer, Window((shape.height, shape.width)))
-    return replace(builder.append(node, layer), flat=not keepdim)
-
-
-def _require_map(x: Value) -> None:
-    if x.flat:
-        raise Unsupported("it gets flattened features, not a feature map")
+    return builder.add_mean(path_of(node), x, keep=keepdim)
 
 
 def _rounded_up(window: Window, shape: Shape) -> Window:

@@ -8,8 +8,8 @@ from typing import Annotated, Any, Self
 from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
-from hsflow.data import Dataset
 from hsflow.errors import ModelError
+from hsflow.importing.classes import with_classes
 from hsflow.ir.network import Network
 from hsflow.ir.tensor import Shape
 from hsflow.stage import InputFile, StageContext, StageKind, StageOptions
@@ -79,6 +79,7 @@ class TorchLoader:
     name = "torch"
     version = "1"
     options_model = TorchOptions
+    builds_on = ("hsflow.importing",)
 
     def fingerprint(self, options: TorchOptions) -> str:
         """Return a digest of the code that makes the architecture, where it is not hsflow's own."""
@@ -128,12 +129,4 @@ def _lowered(module: Any, options: TorchOptions, context: StageContext) -> Netwo
     dataset = context.dataset
     shape = Shape(*(int(size) for size in dataset.test_images.shape[1:]))
     network = lower(module, shape, name=context.settings.name, mean=options.mean, std=options.std)
-    return _with_classes(network, dataset)
-
-
-def _with_classes(network: Network, dataset: Dataset) -> Network:
-    from dataclasses import replace
-
-    outputs = network.shapes[network.layers[-1].name].elements
-    names = dataset.classes if len(dataset.classes) == outputs else tuple(map(str, range(outputs)))
-    return replace(network, classes=names)
+    return with_classes(network, dataset.classes)

@@ -13,15 +13,15 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-HEAVY = {"torch", "torchvision", "fusesoc", "edalize", "sklearn", "joblib", "numba"}
+HEAVY = {"torch", "torchvision", "tflite", "onnx", "PIL", "fusesoc", "edalize", "sklearn", "joblib", "numba"}
 
 # Lower layers first; a module may import from its own layer and from those before it.
 LAYERS: tuple[tuple[str, ...], ...] = (
     ("hsflow", "hsflow.hookspecs", "hsflow.errors"),
     ("hsflow.fixedpoint", "hsflow.keywords", "hsflow.durable", "hsflow.lowering", "hsflow.executor"),
     ("hsflow.ir",),
-    ("hsflow.data", "hsflow.design", "hsflow.templates", "hsflow.targets"),
-    ("hsflow.stage",),
+    ("hsflow.data", "hsflow.design", "hsflow.templates", "hsflow.targets", "hsflow.importing"),
+    ("hsflow.stage", "hsflow.area"),
     ("hsflow.metrics", "hsflow.progress", "hsflow.process"),
     ("hsflow.artifact", "hsflow.plugins", "hsflow.launch"),
     ("hsflow.store", "hsflow.config", "hsflow.output", "hsflow.emulation", "hsflow.doctor", "hsflow.results"),
@@ -35,7 +35,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
 FORBIDDEN: dict[str, set[str]] = {
     "hsflow": HEAVY
     | {"hsflow_torch", "hsflow_prune", "hsflow_po2", "hsflow_harden", "hsflow_npu", "hsflow_fusesoc"}
-    | {"hsflow_cmvm"},
+    | {"hsflow_cmvm", "hsflow_tflite"},
     "plugins/hsflow_cmvm": {"torch", "torchvision", "fusesoc", "edalize", "sklearn", "joblib"}
     | {"hsflow_torch", "hsflow_prune", "hsflow_po2", "hsflow_harden", "hsflow_npu", "hsflow_fusesoc"},
     "plugins/hsflow_harden": {"torch", "torchvision", "numba", "hsflow_torch", "hsflow_po2"}
@@ -45,6 +45,8 @@ FORBIDDEN: dict[str, set[str]] = {
     "plugins/hsflow_po2": {"fusesoc", "edalize", "hsflow_harden", "hsflow_npu"},
     "plugins/hsflow_prune": {"fusesoc", "edalize", "hsflow_harden", "hsflow_npu"},
     "plugins/hsflow_torch": {"fusesoc", "edalize", "hsflow_harden", "hsflow_npu"},
+    "plugins/hsflow_tflite": {"torch", "torchvision", "hsflow_torch", "hsflow_po2", "fusesoc", "edalize"}
+    | {"tflite", "hsflow_harden", "hsflow_npu"},
 }
 """What a package must not import at the top of a module (the kernel may at a call, where a user asked for it)."""
 

@@ -23,8 +23,9 @@ PREPROCESS_NAME = "preprocess"
 
 
 def single(values: NDArray[Any]) -> Constant:
-    """Return `values` as a float32 constant."""
-    return Constant(values.astype(np.float32))
+    """Return `values` as a float32 constant; what is too large becomes infinite, which no network may hold."""
+    with np.errstate(over="ignore"):
+        return Constant(values.astype(np.float32))
 
 
 def fold_scale(conv: Conv, scale: FloatArray, offset: FloatArray) -> Conv:
@@ -32,6 +33,14 @@ def fold_scale(conv: Conv, scale: FloatArray, offset: FloatArray) -> Conv:
     weight = conv.weight.array.astype(np.float64) * scale.reshape(-1, 1, 1, 1)
     bias = conv.bias.array.astype(np.float64) * scale + offset
     return replace(conv, weight=single(weight), bias=single(bias))
+
+
+def normalization(
+    scale: FloatArray, shift: FloatArray, mean: FloatArray, variance: FloatArray, epsilon: float
+) -> tuple[FloatArray, FloatArray]:
+    """Return the factor and the offset of each channel that batch normalization comes to."""
+    factor = scale / np.sqrt(variance + epsilon)
+    return factor, shift - mean * factor
 
 
 def per_channel_conv(name: str, source: str, scale: FloatArray, offset: FloatArray) -> Conv:

@@ -1,0 +1,56 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a loader does once a network is there: name its classes, leave one out, check that the images fit."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from hsflow.errors import ModelError
+from hsflow.ir.network import Dense, Network
+from hsflow.ir.tensor import Constant
+
+
+def with_classes(network: Network, names: Sequence[str]) -> Network:
+    """Return `network` with its classes named: `names` where they are as many, else numbers."""
+    outputs = network.shapes[network.layers[-1].name].elements
+    known = tuple(names) if len(names) == outputs else tuple(map(str, range(outputs)))
+    return replace(network, classes=known)
+
+
+def without_first_class(network: Network) -> Network:
+    """Return `network` without the classifier's first class, the background of models that have one.
+
+    Raises:
+        ModelError: if the last layer is no classifier of at least two classes.
+    """
+    *before, last = network.layers
+    if not isinstance(last, Dense) or len(last.bias.array) < 2:
+        raise ModelError(
+            "the first class cannot be left out",
+            where=last.name,
+            got=type(last).__name__,
+            expected="a classifier of at least two classes",
+        )
+    weight, bias = (Constant(np.array(each.array[1:])) for each in (last.weight, last.bias))
+    return replace(network, layers=(*before, replace(last, weight=weight, bias=bias)))
+
+
+def check_images_fit(network: Network, image: Sequence[int]) -> None:
+    """Refuse images of another shape than the network takes.
+
+    Raises:
+        ModelError: if (channels, height, width) differ.
+    """
+    shape = network.input_shape
+    wanted = (shape.channels, shape.height, shape.width)
+    if tuple(image) != wanted:
+        raise ModelError(
+            "the images do not fit the model",
+            where="[flow] data",
+            got="x".join(map(str, image)),
+            expected=f"{shape} (channels x height x width)",
+            hint="name other images, or resize and crop them in [flow]",
+        )
