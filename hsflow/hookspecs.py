@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from hsflow.ir.network import Network
     from hsflow.ir.tensor import Shape
     from hsflow.lowering import LoweringGoal
+    from hsflow.report.content import Section
+    from hsflow.report.result import Result
     from hsflow.stage import Stage, StageEvent
     from hsflow.targets import Target
 
@@ -134,6 +136,19 @@ def hsflow_program_classifier(design: Design, graph: Graph) -> DesignFile | None
 @hookspec(firstresult=True)
 def hsflow_simulation_data(graph: Graph, images: Any, labels: Any) -> Sequence[DesignFile] | None:
     """Return stimulus, expected results and labels of a simulation, as `hsflow.results` describes them, or None."""
+
+
+@hookspec
+def hsflow_report_sections(result: Result) -> Sequence[Section]:  # type: ignore[empty-body]
+    """Return further sections of the report, in the order in which they are to be read.
+
+    Args:
+        result: the design, the figures of its stages, the clock, and what runs of this design measured.
+
+    A section is made of the values in `hsflow.report.content` alone; the page escapes their texts and draws their charts.
+    The same result must give the same sections. A plugin that raises, or returns something else, never breaks the
+    report: a section in its place tells which plugin failed, and why.
+    """
 
 
 @hookspec

@@ -25,6 +25,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("hsflow.metrics", "hsflow.progress", "hsflow.process"),
     ("hsflow.artifact", "hsflow.plugins", "hsflow.launch"),
     ("hsflow.store", "hsflow.config", "hsflow.output", "hsflow.emulation", "hsflow.doctor", "hsflow.results"),
+    ("hsflow.report",),
     ("hsflow.simulation", "hsflow.cachekey", "hsflow.eda", "hsflow.generate"),
     ("hsflow.flow", "hsflow.starter"),
     ("hsflow.project", "hsflow.finetuning"),

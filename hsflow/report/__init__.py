@@ -1,0 +1,13 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The report: one HTML file about a hardened design, without time stamps, network access or needed scripts.
+
+    result.py     `Result`: what a report is about
+    content.py    what a section may hold: texts, facts, tables, bar charts, plots, pictures
+    weights.py    what the weights of each layer are: zeros, values, terms
+    runs.py       what simulations in work/ measured
+    sections.py   hsflow's own sections
+    axes.py       where the ticks and points of a plot lie
+    page.py       sections of plugins joined in, and the page as text
+
+A plugin adds sections by the hook `hsflow_report_sections`.
+"""
