@@ -14,7 +14,7 @@ from hsflow.errors import ToolError
 # Core, and one wrong line each, which the core's own testbench must find.
 FAULTS = {
     "stream": ("hsflow_stream_fork", "done1_q <= done1 & ~done0;", "done1_q <= 1'b0;"),
-    "window": ("hsflow_window", "Limit  = Width - c * DilationWidth;", "Limit  = Width;"),
+    "window": ("hsflow_window", "ColumnsLeft + Columns - First)", "ColumnsLeft + Columns - First + 1)"),
     "requantize": ("hsflow_requantize", "sum >>> RightShift", "sum >> RightShift"),
     "pool": ("hsflow_max", "^ Flip) > (highest ^ Flip)", "^ Flip) > highest"),
     "axil": ("hsflow_axil_slave", "bresp_o <= {error_i, 1'b0};", "bresp_o <= 2'b00;"),

@@ -3,192 +3,84 @@
 
 from __future__ import annotations
 
-import random
-from dataclasses import dataclass
+import json
+import shutil
+import subprocess
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import pytest
-from simulator import CORES, lint, run
-from stream_bench import Bench, Log, inputs, outputs, random_words, read_log, traffic
+from hsflow_harden.blocks import former_bits, output_block, patch_size
+from hsflow_harden.timing import window_schedule, window_times
+from simulator import lint, run
+from stream_bench import Bench, Log, read_log
+from window_bench import (
+    BLOCKS,
+    PIXELS,
+    SOURCES,
+    Shape,
+    add_window,
+    expected_cycles,
+    expected_patches,
+    random_shapes,
+)
 
-WINDOW = CORES / "window" / "rtl"
-SOURCES = [WINDOW / "hsflow_window.sv", WINDOW / "hsflow_line_buffer.sv"]
-
-
-@dataclass(frozen=True)
-class Shape:
-    """The parameters of hsflow_window; pairs are (vertical, horizontal)."""
-
-    name: str
-    size: tuple[int, int]
-    kernel: tuple[int, int] = (3, 3)
-    stride: tuple[int, int] = (1, 1)
-    dilation: tuple[int, int] = (1, 1)
-    before: tuple[int, int] = (0, 0)
-    after: tuple[int, int] = (0, 0)
-    pixel_width: int = 8
-    images: int = 4
-
-    @property
-    def extent(self) -> tuple[int, int]:
-        first, second = ((k - 1) * d + 1 for k, d in zip(self.kernel, self.dilation, strict=True))
-        return first, second
-
-    @property
-    def output_size(self) -> tuple[int, int]:
-        parts = zip(self.size, self.before, self.after, self.extent, self.stride, strict=True)
-        first, second = ((n + p + q - e) // s + 1 for n, p, q, e, s in parts)
-        return first, second
-
-    @property
-    def pixels(self) -> int:
-        return self.size[0] * self.size[1]
-
-    @property
-    def pad_value(self) -> int:
-        return 0xA5C3965A0F1E2D3C & ((1 << self.pixel_width) - 1)
-
-    @property
-    def window_bits(self) -> int:
-        return self.kernel[0] * self.kernel[1] * self.pixel_width
-
-    def parameters(self) -> dict[str, object]:
-        pairs = {"": self.size, "Kernel": self.kernel, "Stride": self.stride, "Dilation": self.dilation}
-        values: dict[str, object] = {"PixelWidth": self.pixel_width}
-        for key, (vertical, horizontal) in pairs.items():
-            values |= {f"{key}Height": vertical, f"{key}Width": horizontal}
-        values |= {"PadTop": self.before[0], "PadLeft": self.before[1]}
-        values |= {"PadBottom": self.after[0], "PadRight": self.after[1]}
-        return values | {"PadValue": f"{self.pixel_width}'h{self.pad_value:x}"}
-
-
-def same(
-    name: str, size: tuple[int, int], kernel: int = 3, stride: int = 1, dilation: int = 1, **more: int
-) -> Shape:
-    """Return a square kernel with the padding (kernel - 1) * dilation / 2 on all sides."""
-    pad = ((kernel - 1) * dilation // 2,) * 2
-    return Shape(name, size, (kernel,) * 2, (stride,) * 2, (dilation,) * 2, pad, pad, **more)
-
-
-DIRECTED = [
-    same("one_pixel", (1, 1), images=7),
-    same("one_pixel_k5", (1, 1), kernel=5, images=5),
-    same("two_pixels", (1, 2), kernel=5, images=5),
-    same("plain", (4, 4)),
-    same("odd_stride_2", (5, 7), stride=2),
-    same("even_stride_2", (6, 6), stride=2),
-    same("one_bit", (5, 5), pixel_width=1),
-    same("wide", (3, 4), pixel_width=67),
-    same("dilated", (6, 7), dilation=2),
-    same("narrow", (5, 1)),
-    same("narrower_than_kernel", (6, 2), kernel=5),
-    same("flat", (1, 6)),
-    same("five", (7, 6), kernel=5),
-    Shape("valid_padding", (6, 5)),
-    Shape("asymmetric", (6, 6), stride=(2, 2), after=(1, 1)),
-    Shape("asymmetric_before", (5, 6), before=(2, 1), after=(0, 1)),
-    Shape("all_padding_after", (4, 3), before=(0, 0), after=(2, 2)),
-    Shape("stride_over_kernel", (8, 9), (2, 2), (3, 3)),
-    Shape("pointwise", (3, 4), (1, 1)),
-    Shape("pointwise_stride_2", (5, 5), (1, 1), (2, 2)),
-    Shape("one_by_one", (1, 1), (1, 1), images=6),
-    Shape("row_kernel", (4, 6), (1, 3), (1, 2), before=(0, 1), after=(0, 1)),
-    Shape("column_kernel", (6, 4), (3, 1), (2, 1), before=(1, 0), after=(1, 0)),
-    Shape("whole_image", (4, 4), (4, 4)),
-    Shape("pool", (6, 6), (2, 2), (2, 2)),
-    Shape("mixed", (7, 9), (2, 3), (1, 3), (3, 2), (1, 2), (2, 1), pixel_width=5),
+SIDES = (0, 1, 2, 3, 4)
+DIRECTED = PIXELS + BLOCKS
+RANDOM = random_shapes(14) + [
+    Shape(**{**vars(shape), "name": f"block_{shape.name}"}) for shape in random_shapes(12, 21, SIDES, 5)
 ]
-
-
-def random_pair(generator: random.Random, low: int, *high: int) -> tuple[int, int]:
-    return generator.randint(low, high[0]), generator.randint(low, high[1])
-
-
-def random_shapes(count: int, seed: int = 20) -> list[Shape]:
-    """Return reproducible legal shapes."""
-    generator = random.Random(seed)
-    shapes: list[Shape] = []
-    while len(shapes) < count:
-        size, kernel, stride, dilation = (random_pair(generator, 1, top, top) for top in (9, 4, 4, 2))
-        extents = [(k - 1) * d + 1 for k, d in zip(kernel, dilation, strict=True)]
-        total = random_pair(generator, 0, *(extent - 1 for extent in extents))
-        before = random_pair(generator, 0, *total)
-        after = (total[0] - before[0], total[1] - before[1])
-        name, bits = f"random_{len(shapes)}", generator.randint(1, 12)
-        shape = Shape(name, size, kernel, stride, dilation, before, after, pixel_width=bits)
-        if all(n + pad >= extent for n, pad, extent in zip(size, total, extents, strict=True)):
-            shapes.append(shape)
-    return shapes
-
-
-SHAPES = DIRECTED + random_shapes(14)
+SHAPES = DIRECTED + RANDOM
 TRAFFIC = {
     "full": ("full", "full"),
     "random": ("random", "random"),
     "bursty": ("bursty", "full"),
     "slow": ("full", "bursty"),
 }
-
-
-def pixels_of(shape: Shape) -> list[int]:
-    return random_words(shape.pixel_width, shape.images * shape.pixels, shape.name)
-
-
-def expected_windows(shape: Shape) -> list[int]:
-    """Cut the windows out of the padded images, one big integer each (tap-major, tap 0 lowest)."""
-    images = np.array(pixels_of(shape), dtype=object).reshape(shape.images, *shape.size)
-    pads = [(0, 0), *zip(shape.before, shape.after, strict=True)]
-    padded = np.pad(images, pads, constant_values=shape.pad_value)
-    (sh, sw), (dh, dw), (eh, ew) = shape.stride, shape.dilation, shape.extent
-    rows, columns = shape.output_size
-    patches = [
-        image[y * sh : y * sh + eh : dh, x * sw : x * sw + ew : dw]
-        for image in padded
-        for y in range(rows)
-        for x in range(columns)
-    ]
-    return [sum(int(tap) << (i * shape.pixel_width) for i, tap in enumerate(patch.flat)) for patch in patches]
-
-
-def expected_cycles(shape: Shape) -> list[int]:
-    """Return when each window is shown under full traffic, counted from the first pixel's transfer."""
-    rows, columns = shape.output_size
-    (sh, sw), (eh, ew), (top, left), width = shape.stride, shape.extent, shape.before, shape.size[1]
-    triggers = [
-        (y * sh - top + eh - 1) * width + x * sw - left + ew - 1 for y in range(rows) for x in range(columns)
-    ]
-    interval = max(shape.pixels, max(triggers) + 1 - shape.pixels)
-    return [image * interval + trigger + 1 for image in range(shape.images) for trigger in triggers]
-
-
-def add_window(
-    bench: Bench, shape: Shape, name: str, kinds: tuple[str, str], fault: int | None = None
-) -> None:
-    """Add a source, a window and a sink; with `fault`, a wrong stage before the sink."""
-    count = len(expected_windows(shape))
-    source = bench.source(f"{name}_in", shape.pixel_width, pixels_of(shape), traffic(kinds[0], f"{name} in"))
-    pattern = traffic(kinds[1], f"{name} out")
-    sink = bench.sink(f"{name}_out", shape.window_bits, count, pattern, required=fault is None)
-    window = sink
-    if fault is not None:
-        window = bench.wire(f"{name}_window", shape.window_bits)
-        bench.fault(window, sink, shape.window_bits, fault)
-    bench.instance("hsflow_window", name, shape.parameters(), f"{inputs(source)}, {outputs(window)}")
-
-
 FAULTS = {"dropped": 0, "flipped": 1, "changed": 2, "retracted": 3, "repeated": 4}
+PLAIN = next(shape for shape in PIXELS if shape.name == "plain")
+SQUARE = next(shape for shape in BLOCKS if shape.name == "square")
+FAULTY = {"pixel": PLAIN, "block": SQUARE}
+
+
+def build(shapes: Sequence[Shape], folder: Path, *, faults: bool = False) -> Path:
+    bench = Bench()
+    for shape in shapes:
+        for key, kinds in TRAFFIC.items():
+            add_window(bench, shape, f"{shape.name}_{key}", kinds)
+    for name, shape in FAULTY.items() if faults else ():
+        for key, kind in FAULTS.items():
+            add_window(bench, shape, f"fault_{name}_{key}", ("full", "random"), kind)
+    return bench.compile(SOURCES, folder)
+
+
+def late(log: Log, shape: Shape) -> bool:
+    """Tell whether patches came in other cycles than expected, under full traffic."""
+    start = log.taken(f"{shape.name}_full_in")[0]
+    return [cycle - start for cycle in log.shown(f"{shape.name}_full_out")] != expected_cycles(shape)
+
+
+def wrong(log: Log, shapes: Sequence[Shape]) -> list[str]:
+    """Return the streams whose words are not those expected."""
+    return [
+        f"{shape.name}_{key}"
+        for shape in shapes
+        for key in TRAFFIC
+        if log.words(f"{shape.name}_{key}_out") != expected_patches(shape)
+    ]
+
+
+def modelled(log: Log, shape: Shape, key: str) -> list[int]:
+    """Return the cycles in which the timing model shows the patches of the blocks that were taken."""
+    schedule = window_schedule(shape.window, shape.feature_map.shape, shape.name, shape.transfer)
+    taken = np.array(log.taken(f"{shape.name}_{key}_in")).reshape(shape.images, shape.beats)
+    return [int(cycle) for cycle in window_times(schedule, taken).reshape(-1)]
 
 
 @pytest.fixture(scope="module")
 def executable(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    bench = Bench()
-    for shape in SHAPES:
-        for key, kinds in TRAFFIC.items():
-            add_window(bench, shape, f"{shape.name}_{key}", kinds)
-    for key, kind in FAULTS.items():
-        add_window(bench, SHAPES[3], f"fault_{key}", ("full", "random"), kind)
-    return bench.compile(SOURCES, tmp_path_factory.mktemp("window"))
+    return build(SHAPES, tmp_path_factory.mktemp("window"), faults=True)
 
 
 @pytest.fixture(scope="module")
@@ -198,75 +90,207 @@ def log(executable: Path) -> Log:
 
 @pytest.mark.parametrize("key", TRAFFIC)
 @pytest.mark.parametrize("shape", SHAPES, ids=lambda shape: shape.name)
-def test_windows_are_exact(log: Log, shape: Shape, key: str) -> None:
+def test_patches_are_exact(log: Log, shape: Shape, key: str) -> None:
     stream = f"{shape.name}_{key}_out"
-    assert log.words(stream) == expected_windows(shape), shape
+    assert log.words(stream) == expected_patches(shape), shape
     assert stream not in log.violations
     assert not log.timed_out
 
 
 @pytest.mark.parametrize("shape", SHAPES, ids=lambda shape: shape.name)
 def test_latency_and_initiation_interval_are_exact(log: Log, shape: Shape) -> None:
-    start = log.taken(f"{shape.name}_full_in")[0]
-    assert [cycle - start for cycle in log.shown(f"{shape.name}_full_out")] == expected_cycles(shape)
+    assert not late(log, shape)
 
 
-@pytest.mark.parametrize(
-    "shape", [shape for shape in SHAPES if shape.pixels > 6], ids=lambda shape: shape.name
-)
-def test_back_to_back_images_take_one_cycle_a_pixel(log: Log, shape: Shape) -> None:
+@pytest.mark.parametrize("key", ["full", "bursty"])
+@pytest.mark.parametrize("shape", SHAPES, ids=lambda shape: shape.name)
+def test_timing_model_is_exact(log: Log, shape: Shape, key: str) -> None:
+    assert log.shown(f"{shape.name}_{key}_out") == modelled(log, shape, key)
+
+
+@pytest.mark.parametrize("shape", SHAPES, ids=lambda shape: shape.name)
+def test_back_to_back_images_take_one_cycle_a_block(log: Log, shape: Shape) -> None:
     taken = log.taken(f"{shape.name}_full_in")
-    assert taken == list(range(taken[0], taken[0] + shape.images * shape.pixels))
+    assert taken == list(range(taken[0], taken[0] + shape.images * shape.beats))
 
 
 def test_results_survive_a_reset_at_any_moment(executable: Path) -> None:
     for reset_at in (9, 17, 30, 61):
-        log = read_log(run(executable, [f"+reset_at={reset_at}"]))
-        wrong = [
-            f"{shape.name}_{key}"
-            for shape in SHAPES
-            for key in TRAFFIC
-            if log.words(f"{shape.name}_{key}_out") != expected_windows(shape)
-        ]
-        assert not wrong, f"reset at {reset_at}"
+        assert not wrong(read_log(run(executable, [f"+reset_at={reset_at}"])), SHAPES), reset_at
 
 
+@pytest.mark.parametrize("name", FAULTY)
 @pytest.mark.parametrize("key", ["dropped", "flipped", "repeated", "changed"])
-def test_twin_wrong_words_are_caught(log: Log, key: str) -> None:
-    assert log.words(f"fault_{key}_out") != expected_windows(SHAPES[3])
+def test_twin_wrong_words_are_caught(log: Log, name: str, key: str) -> None:
+    assert log.words(f"fault_{name}_{key}_out") != expected_patches(FAULTY[name])
 
 
+@pytest.mark.parametrize("name", FAULTY)
 @pytest.mark.parametrize("key", ["changed", "retracted"])
-def test_twin_broken_stream_rules_are_caught(log: Log, key: str) -> None:
-    assert f"fault_{key}_out" in log.violations
+def test_twin_broken_stream_rules_are_caught(log: Log, name: str, key: str) -> None:
+    assert f"fault_{name}_{key}_out" in log.violations
 
 
-def test_twin_late_windows_are_caught(log: Log) -> None:
-    start = log.taken("plain_random_in")[0]
-    assert [cycle - start for cycle in log.shown("plain_random_out")] != expected_cycles(SHAPES[3])
+@pytest.mark.parametrize("shape", FAULTY.values(), ids=lambda shape: shape.name)
+def test_twin_late_patches_are_caught(log: Log, shape: Shape) -> None:
+    start = log.taken(f"{shape.name}_random_in")[0]
+    late = log.shown(f"{shape.name}_random_out")
+    assert [cycle - start for cycle in late] != expected_cycles(shape)
+    assert late != modelled(log, shape, "random")
 
 
-def test_twin_a_wrong_expected_bit_is_caught(log: Log) -> None:
-    words = expected_windows(SHAPES[3])
-    words[5] ^= 1
-    assert log.words("plain_full_out") != words
+@pytest.mark.parametrize("shape", FAULTY.values(), ids=lambda shape: shape.name)
+def test_twin_a_wrong_expected_bit_is_caught(log: Log, shape: Shape) -> None:
+    words = expected_patches(shape)
+    words[3] ^= 1
+    assert log.words(f"{shape.name}_full_out") != words
+
+
+# One line of the design is wrong in each, and some block must show it.
+MUTANTS = {
+    "place": ("(r + RowShift) % BlockHeight;", "r % BlockHeight;"),
+    "wait": ("RowsAbove + RowsBelow - First;", "RowsAbove + RowsBelow - First + 1;"),
+    "mask": ("RowsAbove + Rows - First)", "RowsAbove + Rows - First + 1)"),
+    "clamp": ("? (PatchHeight - 1 - PadTop) / BlockHeight : Rows - 1;", "? Rows - 1 : Rows - 1;"),
+}
+
+
+@pytest.mark.parametrize("key", MUTANTS)
+def test_twin_a_wrong_design_is_caught(key: str, tmp_path: Path) -> None:
+    right, changed = MUTANTS[key]
+    text = next(path for path in SOURCES if path.stem == "hsflow_window").read_text(encoding="ascii")
+    assert text.count(right) == 1
+    mutant = tmp_path / "hsflow_window.sv"
+    mutant.write_text(text.replace(right, changed), encoding="ascii")
+    bench = Bench()
+    for shape in BLOCKS[:10]:
+        add_window(bench, shape, f"{shape.name}_full", ("full", "full"), None)
+    sources = [mutant, *(path for path in SOURCES if path.stem != "hsflow_window")]
+    log = read_log(run(bench.compile(sources, tmp_path, max_cycles=2000)))
+    found = [
+        late(log, shape) or log.words(f"{shape.name}_full_out") != expected_patches(shape)
+        for shape in BLOCKS[:10]
+    ]
+    assert any(found)
 
 
 @pytest.mark.parametrize("shape", DIRECTED, ids=lambda shape: shape.name)
 def test_lint_of_every_shape(shape: Shape) -> None:
-    parameters = {key: value for key, value in shape.parameters().items() if isinstance(value, int)}
-    assert lint(SOURCES, "hsflow_window", parameters) == []
+    assert lint(SOURCES, "hsflow_window", shape.integers()) == []
 
 
 @pytest.mark.parametrize(
-    "illegal", [{"PadTop": 2, "PadBottom": 1}, {"PadLeft": 3}, {"Height": 1, "PadTop": 0}]
+    "illegal",
+    [
+        {"PadTop": 2, "PadBottom": 1},
+        {"PadLeft": 3},
+        {"Height": 1, "PadTop": 0},
+        {"BlockHeight": 3},
+        {"BlockWidth": 8},
+        {"Width": 6, "BlockWidth": 3, "StrideWidth": 2},
+        {"BlockWidth": 2, "PadLeft": 0},
+    ],
 )
 def test_illegal_shapes_are_refused(illegal: dict[str, int]) -> None:
     assert any("hsflow_window:" in line for line in lint(SOURCES, "hsflow_window", illegal))
 
 
 def test_shapes_cover_the_edge_cases() -> None:
+    assert all(shape.is_legal for shape in SHAPES)
     assert any(shape.size[1] < shape.extent[1] for shape in SHAPES)
     assert any(shape.stride[0] > shape.extent[0] for shape in SHAPES)
     assert any(shape.before != shape.after for shape in SHAPES)
-    assert any(max(expected_cycles(shape)) > shape.images * shape.pixels for shape in SHAPES)
+    assert any(shape.stride[0] > shape.block[0] > 1 for shape in SHAPES)
+    assert any(shape.beats == 1 < shape.block[0] for shape in SHAPES)
+    assert any(max(expected_cycles(shape)) > shape.images * shape.beats for shape in BLOCKS)
+
+
+# Storage.
+
+
+def storage(shapes: Sequence[Shape], folder: Path) -> list[int]:
+    """Return the bits of the flip-flops and memories that Yosys finds in hsflow_window, for each shape."""
+    lines = []
+    for number, shape in enumerate(shapes):
+        values = " ".join(f"-chparam {key} {value}" for key, value in shape.integers().items())
+        lines += [f"read_verilog -sv {' '.join(map(str, SOURCES))}", f"hierarchy -top hsflow_window {values}"]
+        lines += [
+            "proc",
+            "flatten",
+            "opt_clean",
+            "memory_collect",
+            f"write_json {number}.json",
+            "design -reset",
+        ]
+    (folder / "script.ys").write_text("\n".join(lines), encoding="ascii")
+    command = [shutil.which("yosys") or "yosys", "-q", "script.ys"]
+    subprocess.run(command, cwd=folder, check=True, capture_output=True, timeout=300)
+    return [stored_bits(folder / f"{number}.json") for number in range(len(shapes))]
+
+
+def stored_bits(netlist: Path) -> int:
+    modules = json.loads(netlist.read_text(encoding="utf-8"))["modules"].values()
+    top = next(module for module in modules if int(module["attributes"].get("top", "0"), 2))
+    bits = 0
+    for cell in top["cells"].values():
+        value = {key: int(text, 2) for key, text in cell["parameters"].items() if set(text) <= {"0", "1"}}
+        if cell["type"] in ("$mem", "$mem_v2"):
+            bits += value["WIDTH"] * value["SIZE"]
+        elif "dff" in cell["type"]:
+            bits += value["WIDTH"]
+    return bits
+
+
+@pytest.mark.skipif(shutil.which("yosys") is None, reason="yosys is not installed")
+def test_storage_is_what_yosys_finds(tmp_path: Path) -> None:
+    counted = {
+        shape.name: sum(former_bits(shape.window, shape.feature_map, shape.transfer)) for shape in SHAPES
+    }
+    found = dict(zip(counted, storage(SHAPES, tmp_path), strict=True))
+    assert counted == found
+    twin = Shape(**{**vars(SQUARE), "block": (4, 2)})
+    assert sum(former_bits(twin.window, twin.feature_map, twin.transfer)) != found["square"]
+
+
+def test_storage_by_hand() -> None:
+    # Three rows of three pixels; lines of four pixels. Steps 0 to 20: three counters of 5 bits; rows and columns 0
+    # to 3: 3 bits each; two pointers; a mask for either side of both directions; valid.
+    assert former_bits(PLAIN.window, PLAIN.feature_map) == (72 + 15 + 6 + 4 + 4 + 1, 2 * 4 * 8)
+    # Rows -1, 0, 1 and 2 of 2x2 blocks, 4 a row: row -1 two blocks' rows ago, rows 0 and 1 one. Four rows of four
+    # columns, from places 1, 0, 1, 0 in three blocks.
+    patch = 4 * (3 + 2 - 1) * 8 + 4 * 2 * 8
+    register, line = former_bits(SQUARE.window, SQUARE.feature_map, SQUARE.transfer)
+    assert line == 3 * 4 * 2 * 8
+    assert register > patch - 1
+    whole = next(shape for shape in BLOCKS if shape.name == "whole")
+    assert former_bits(whole.window, whole.feature_map, whole.transfer) == (24 * 8 + 5, 0)
+
+
+@pytest.mark.parametrize("shape", SHAPES, ids=lambda shape: shape.name)
+def test_output_blocks_and_patches(shape: Shape) -> None:
+    out = output_block(shape.window, shape.transfer, shape.name)
+    assert (out.rows, out.columns) == shape.out_block
+    assert patch_size(shape.window, shape.transfer, shape.name) == shape.patch
+
+
+# The wide sweep.
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(6))
+def test_sweep(seed: int, tmp_path: Path) -> None:
+    shapes = random_shapes(60, 100 + seed, SIDES, 5)
+    executable = build(shapes, tmp_path / "bench")
+    for plusargs in ([], ["+reset_at=23"]):
+        log = read_log(run(executable, plusargs))
+        assert not wrong(log, shapes)
+        assert not log.violations
+        assert not log.timed_out
+        for shape in shapes:
+            assert log.shown(f"{shape.name}_full_out") == modelled(log, shape, "full")
+            assert log.shown(f"{shape.name}_bursty_out") == modelled(log, shape, "bursty")
+    for shape in shapes:
+        assert lint(SOURCES, "hsflow_window", shape.integers()) == []
+    if shutil.which("yosys"):
+        counted = [sum(former_bits(s.window, s.feature_map, s.transfer)) for s in shapes]
+        assert storage(shapes, tmp_path) == counted
