@@ -14,7 +14,7 @@ from .configuration import NpuConfiguration
 IDENTIFIER = 0x4853_4E50
 """The ID register's value, 'HSNP'."""
 
-VERSION = 0x0000_0100
+VERSION = 0x0000_0200
 """The VERSION register's value: major << 16 | minor << 8 | patch."""
 
 _POLLS = 100_000
@@ -31,6 +31,7 @@ class Register(IntEnum):
     FEATURES = 0x14
     CLASSES = 0x18
     LANES = 0x1C
+    LOGITS = 0x20
 
 
 class Status(IntFlag):
@@ -76,6 +77,7 @@ class NpuDriver:
         self._expect(Register.FEATURES, layer.features)
         self._expect(Register.CLASSES, layer.classes)
         self._expect(Register.LANES, lanes)
+        self._expect(Register.LOGITS, layer.logit_lanes)
 
     def status(self) -> Status:
         """Read the STATUS register."""
@@ -127,7 +129,7 @@ class NpuDriver:
     def _expect(self, address: int, expected: int) -> None:
         found = self._bus.read(address)
         if found != expected:
-            name = Register(address).name if address <= Register.LANES else f"0x{address:08X}"
+            name = Register(address).name if address <= max(Register) else f"0x{address:08X}"
             raise NpuError(
                 "the NPU does not hold what it should",
                 where=name,

@@ -75,7 +75,10 @@ class Case:
         activations = self.activations()
         parts = ((activations[:switch], 0), (activations[switch:], 1))
         return [
-            beat for some, version in parts for image in some for beat in packet(image, self.layer(version))
+            beat
+            for some, version in parts
+            for image in some
+            for beat in packet(image, self.layer(version), self.npu.logit_lanes)
         ]
 
 
@@ -87,11 +90,23 @@ def extreme_bias(weights: NDArray[np.int64], npu: NpuConfiguration) -> NDArray[n
     return np.where(np.arange(len(weights)) % 2 == 0, top, bottom)
 
 
-def packet(image: NDArray[np.int64], layer: Layer) -> list[int]:
+def packet(image: NDArray[np.int64], layer: Layer, lanes: int) -> list[int]:
+    """Return an image's beats: `lanes` logits, argmax and last, from the low bits on."""
     logits, winner = dense(image, *layer)
-    beats = [int(logit) & 0xFFFF_FFFF for logit in logits]
-    beats[-1] |= int(winner) << 32 | 1 << 48
+    words = [int(logit) & 0xFFFF_FFFF for logit in logits]
+    beats = [
+        sum(word << (32 * lane) for lane, word in enumerate(words[start : start + lanes]))
+        for start in range(0, len(words), lanes)
+    ]
+    beats[-1] |= int(winner) << (32 * lanes) | 1 << (32 * lanes + 16)
     return beats
+
+
+def wide(name: str, lanes: int, *layer: int, ties: bool = False, extreme: bool = False) -> Case:
+    """Return a case whose logits leave `lanes` in a beat; `layer` is tokens, channels, classes, lanes."""
+    tokens, channels, classes, class_lanes, feature_lanes = layer
+    npu = NpuConfiguration(tokens, channels, classes, class_lanes, feature_lanes, logit_lanes=lanes)
+    return Case(name, npu, ties, extreme)
 
 
 CASES = [
@@ -108,6 +123,18 @@ CASES = [
     Case("drain_bound", NpuConfiguration(1, 4, 11, 5, 2)),
     Case("token_bound", NpuConfiguration(16, 1, 2, 2, 4)),
     Case("long", NpuConfiguration(1, 40, 6, 2, 1)),
+    wide("two_logits", 2, 1, 6, 8, 4, 2),
+    wide("all_logits", 6, 1, 5, 6, 6, 2, ties=True),
+    wide("more_logits_than_classes", 8, 2, 3, 5, 5, 3),
+    wide("more_logits_than_classes_in_tiles", 9, 1, 4, 7, 2, 1, ties=True),
+    wide("rows_inside_beats", 4, 1, 8, 23, 6, 4),
+    wide("rows_of_odd_beats", 3, 1, 9, 17, 7, 3, ties=True),
+    wide("rows_shorter_than_beats", 5, 1, 4, 13, 2, 4),
+    wide("last_row_takes_longer", 3, 1, 3, 10, 5, 3),
+    wide("drain_bound_wide", 2, 1, 2, 21, 7, 2),
+    wide("one_beat_a_cycle", 7, 1, 4, 7, 7, 4),
+    wide("tree_of_three_stages", 17, 1, 6, 36, 18, 3, ties=True),
+    wide("wide_extreme", 4, 1, 7, 10, 5, 3, extreme=True),
 ]
 TRAFFIC = {
     "full": ("full", "full"),
@@ -153,7 +180,7 @@ def script_of(case: Case, kind: str) -> Script:
     load_when_idle(script, case)
     refuse_addresses(script, case.npu)
     script.command(OPEN)
-    script.command(BEATS, data=3 * case.npu.classes)
+    script.command(BEATS, data=3 * case.npu.beats)
     if kind == "full":
         refuse_busy(script, case)
     change_weights(script, case)
@@ -163,7 +190,7 @@ def script_of(case: Case, kind: str) -> Script:
 
 def identify(script: Script, npu: NpuConfiguration) -> None:
     lanes = npu.class_lanes | npu.feature_lanes << 16
-    values = (IDENTIFIER, VERSION, 0, IDLE, 0, npu.features, npu.classes, lanes)
+    values = (IDENTIFIER, VERSION, 0, IDLE, 0, npu.features, npu.classes, lanes, npu.logit_lanes)
     for register, value in zip(Register, values, strict=True):
         script.read(register, value)
 
@@ -187,7 +214,11 @@ def load_when_idle(script: Script, case: Case) -> None:
 def refuse_addresses(script: Script, npu: NpuConfiguration) -> None:
     end = npu.weight_base + npu.compute_cycles * npu.row_stride
     gap = [npu.weight_base + 4 * npu.row_words] if 4 * npu.row_words < npu.row_stride else []
-    for address in (0x20, 0x40, npu.bias_base - 4, npu.bias_address(npu.classes), end, 1 << 31, *gap):
+    if npu.logit_lanes > 1:
+        gap.append(
+            npu.bias_address(npu.logit_lanes - 1) + 4 if npu.bias_stride > 4 * npu.logit_lanes else 0x24
+        )
+    for address in (0x24, 0x40, npu.bias_base - 4, npu.bias_address(npu.classes), end, 1 << 31, *gap):
         script.read(address, response=SLVERR)
         script.write(address, OUTSIDE, response=SLVERR)
     for register in set(Register) - {Register.CONTROL, Register.STATUS}:
@@ -222,7 +253,7 @@ def change_weights(script: Script, case: Case) -> None:
 
 
 def finish(script: Script, case: Case) -> None:
-    script.command(BEATS, data=case.images * case.npu.classes)
+    script.command(BEATS, data=case.images * case.npu.beats)
     script.poll(IDLE, IDLE)
     script.read(Register.IMAGES, case.images)
 
@@ -234,7 +265,8 @@ def add_npu(
     width = npu.channels * npu.activation_width
     source = bench.source(f"{name}_in", width, case.vectors(), traffic(TRAFFIC[kind][0], f"{name} in"))
     pattern = traffic(TRAFFIC[kind][1], f"{name} out")
-    sink = bench.sink(f"{name}_out", 49, case.images * npu.classes, pattern, required=required)
+    bits = 32 * npu.logit_lanes + 17
+    sink = bench.sink(f"{name}_out", bits, case.images * npu.beats, pattern, required=required)
     bench.files[f"{name}.commands"] = script.text()
     bench.declarations.append(f"logic {name}_script_done;")
     if required:
@@ -298,8 +330,8 @@ def timing_problems(log: Log, case: Case, name: str, switch: int) -> list[str]:
     npu = case.npu
     start = log.taken(f"{name}_in")[npu.tokens - 1]
     first = log.shown(f"{name}_out")[0] - start
-    last = log.taken(f"{name}_out")[npu.classes - 1] - start
-    ends = log.taken(f"{name}_out")[npu.classes - 1 : switch * npu.classes : npu.classes]
+    last = log.taken(f"{name}_out")[npu.beats - 1] - start
+    ends = log.taken(f"{name}_out")[npu.beats - 1 : switch * npu.beats : npu.beats]
     found = [] if (first, last) == (npu.first_logit_latency, npu.last_logit_latency) else ["latency"]
     return found + ([] if set(np.diff(ends)) == {npu.initiation_interval} else ["interval"])
 
@@ -359,13 +391,14 @@ def test_twin_slower_traffic_breaks_the_formulas(log: Log) -> None:
 
 @dataclass(frozen=True)
 class Mutant:
-    """One wrong line of RTL, the case that must show it and how."""
+    """One wrong line of RTL, the case and the traffic that must show it, and how."""
 
     name: str
     case: str
     old: str
     new: str
     shows: str
+    kind: str = "full"
 
 
 MUTANTS = [
@@ -409,6 +442,65 @@ MUTANTS = [
     Mutant(
         "bubble_between_rows", "drain_bound", "!row_valid_q || (move && row_ends)", "!row_valid_q", "interval"
     ),
+    Mutant(
+        "bubble_between_chunks",
+        "drain_bound_wide",
+        "!row_valid_q || (move && row_done)",
+        "!row_valid_q",
+        "interval",
+    ),
+    Mutant(
+        "beat_of_two_rows_lost", "rows_inside_beats", "|| move_q != LastMove || fills;", "|| fills;", "words"
+    ),
+    Mutant("not_rotated", "rows_of_odd_beats", "twice[{left, 5'd0} +: 32*LogitLanes]", "chunk", "words"),
+    Mutant("waiting_sums_lost", "rows_shorter_than_beats", "emit == below", "!below", "words"),
+    Mutant(
+        "start_not_cleared", "last_row_takes_longer", "in_last_tile ? '0 : start_next", "start_next", "words"
+    ),
+    Mutant(
+        "early_last_row",
+        "last_row_takes_longer",
+        "in_last_tile ? LastMoveOfImage : LastMove",
+        "LastMove",
+        "words",
+    ),
+    Mutant("padding_wins", "more_logits_than_classes", "logit_last_q ? Lowest : logit_q", "logit_q", "words"),
+    Mutant("padding_sent", "rows_inside_beats", "pad ? 32'd0 : sum", "sum", "words"),
+    Mutant(
+        "first_of_equals_lost", "all_logits", "$signed(high_value) > $", "$signed(high_value) >= $", "words"
+    ),
+    Mutant(
+        "equal_neighbours",
+        "tree_of_three_stages",
+        "$signed(value_i[32*Second +: 32]) > $",
+        "$signed(value_i[32*Second +: 32]) >= $",
+        "words",
+    ),
+    Mutant("beats_unsigned", "two_logits", "$signed(largest) > $signed(best_q)", "largest > best_q", "words"),
+    Mutant("lane_zero_wins", "two_logits", "base_q + 16'(largest_lane)", "base_q", "words"),
+    Mutant("bias_of_next_beat", "rows_inside_beats", "add ? beat_next : beat_q", "beat_next", "words"),
+    Mutant(
+        "tree_not_stopped",
+        "one_beat_a_cycle",
+        "advance = !valid_o || ready_i;",
+        "advance = 1'b1;",
+        "words",
+        "slow",
+    ),
+    Mutant(
+        "wrong_bias_lane",
+        "two_logits",
+        "write_lane == LaneWidth'(l)",
+        "write_lane != LaneWidth'(l)",
+        "answers",
+    ),
+    Mutant(
+        "padding_written",
+        "more_logits_than_classes_in_tiles",
+        "? LastLanes : LogitLanes",
+        "? LogitLanes : LogitLanes",
+        "answers",
+    ),
 ]
 
 
@@ -432,9 +524,10 @@ def mutant_log(tmp_path_factory: pytest.TempPathFactory) -> Log:
     for mutant in MUTANTS:
         sources += mutate(mutant, folder / mutant.name)
         module = f"hsflow_npu_{mutant.name}_bench"
-        add_npu(bench, BY_NAME[mutant.case], f"mutant_{mutant.name}", "full", required=False, module=module)
-    for case in sorted({mutant.case for mutant in MUTANTS}):
-        add_npu(bench, BY_NAME[case], f"sound_{case}", "full", required=False)
+        case, kind = BY_NAME[mutant.case], mutant.kind
+        add_npu(bench, case, f"mutant_{mutant.name}", kind, required=False, module=module)
+    for name, kind in sorted({(mutant.case, mutant.kind) for mutant in MUTANTS}):
+        add_npu(bench, BY_NAME[name], f"sound_{name}_{kind}", kind, required=False)
     # Mutants may hang, so the time says when to look; the sound copies show that it is enough.
     bench.done.append("(cycle > 15000)")
     return bench.simulate(sources, folder)
@@ -442,8 +535,9 @@ def mutant_log(tmp_path_factory: pytest.TempPathFactory) -> Log:
 
 @pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.name)
 def test_twin_wrong_rtl_is_caught(mutant_log: Log, mutant: Mutant) -> None:
-    assert problems(mutant_log, BY_NAME[mutant.case], f"sound_{mutant.case}", "full") == []
-    assert mutant.shows in problems(mutant_log, BY_NAME[mutant.case], f"mutant_{mutant.name}", "full")
+    case, kind = BY_NAME[mutant.case], mutant.kind
+    assert problems(mutant_log, case, f"sound_{mutant.case}_{kind}", kind) == []
+    assert mutant.shows in problems(mutant_log, case, f"mutant_{mutant.name}", kind)
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)

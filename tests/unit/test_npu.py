@@ -4,6 +4,8 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
+import time
 
 import numpy as np
 import pytest
@@ -15,11 +17,12 @@ from hsflow_npu import (
     Register,
     Status,
     assemble,
+    choice,
     dense,
     disassemble,
 )
 from hsflow_npu.driver import IDENTIFIER, VERSION
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
@@ -40,6 +43,7 @@ def configurations(draw: st.DrawFn) -> NpuConfiguration:
         draw(st.integers(1, tokens * channels)),
         draw(st.integers(1, 16)),
         draw(st.booleans()),
+        draw(st.integers(1, 14)),
     )
 
 
@@ -102,7 +106,8 @@ def test_the_image_covers_every_word_once_in_ascending_order(npu: NpuConfigurati
     assert addresses == sorted(set(addresses))
     assert len(addresses) == npu.classes + npu.compute_cycles * npu.row_words
     assert all(address % 4 == 0 and address < 1 << npu.address_width for address in addresses)
-    assert npu.bias_base + 4 * npu.classes <= npu.weight_base
+    assert npu.bias_base + npu.beats * npu.bias_stride <= npu.weight_base
+    assert npu.beats * npu.bias_stride <= npu.bias_base  # this window is aligned to its size, too
     assert npu.compute_cycles * npu.row_stride <= npu.weight_base  # the window is aligned to its size
 
 
@@ -221,7 +226,7 @@ def test_mobilenet_v2_costs_what_it_should() -> None:
 @given(configurations())
 def test_the_interval_is_that_of_a_two_stage_pipeline(npu: NpuConfiguration) -> None:
     """Compare the closed form with the recurrence: a row is loaded once done and once the last one left."""
-    sizes = [npu.class_lanes] * (npu.tiles - 1) + [npu.last_tile_classes]
+    sizes = leaving_cycles(npu)
     start = 0
     loads: list[tuple[int, int]] = []
     for image in range(6):
@@ -231,9 +236,87 @@ def test_the_interval_is_that_of_a_two_stage_pipeline(npu: NpuConfiguration) -> 
             loads.append((start, size))
     firsts = [load for load, _ in loads[:: npu.tiles]]
     assert firsts[-1] - firsts[-2] == npu.initiation_interval
-    assert max(npu.compute_cycles, npu.classes, npu.tokens) <= npu.initiation_interval
-    if npu.tiles == 1 or npu.groups >= npu.class_lanes:
-        assert npu.initiation_interval == max(npu.compute_cycles, npu.classes, npu.tokens)
+    least = max(npu.compute_cycles, npu.beats, npu.tokens)
+    assert least <= npu.initiation_interval
+    if npu.tiles == 1 or (npu.logit_lanes == 1 and npu.groups >= npu.class_lanes):
+        assert npu.initiation_interval == least
+
+
+def leaving_cycles(npu: NpuConfiguration) -> list[int]:
+    """Count the cycles in which each tile leaves, by packing its sums chunk by chunk into beats."""
+    cycles, waiting = [], 0
+    for tile in range(npu.tiles):
+        last = tile == npu.tiles - 1
+        left, moves = npu.last_tile_classes if last else npu.class_lanes, 0
+        while left or (last and waiting):
+            chunk = min(left, npu.logit_lanes)
+            held = waiting + chunk
+            sent = npu.logit_lanes if held >= npu.logit_lanes else held if last else 0
+            left, waiting, moves = left - chunk, held - sent, moves + 1
+        cycles.append(moves)
+    return cycles
+
+
+def every_array(layer: NpuConfiguration, most_logits: int) -> list[NpuConfiguration]:
+    """Return `layer` with every number of lanes."""
+    sizes = itertools.product(
+        range(1, layer.classes + 1), range(1, layer.features + 1), range(1, most_logits + 1)
+    )
+    return [dataclasses.replace(layer, class_lanes=p, feature_lanes=q, logit_lanes=m) for p, q, m in sizes]
+
+
+@settings(max_examples=60)
+@given(st.integers(1, 3), st.integers(1, 7), st.integers(1, 11), st.integers(1, 40), st.integers(0, 6))
+def test_the_chosen_lanes_are_the_fewest(
+    tokens: int, channels: int, classes: int, interval: int, logit_lanes: int
+) -> None:
+    layer = NpuConfiguration(tokens, channels, classes, 1, 1)
+    given_lanes = logit_lanes or None
+    chosen = choice.with_fewest_multipliers(layer, interval, given_lanes)
+    rivals = every_array(layer, max(classes, logit_lanes))
+    rivals = [npu for npu in rivals if given_lanes in (None, npu.logit_lanes)]
+    fastest = min(npu.initiation_interval for npu in rivals)
+    assert chosen.initiation_interval <= max(interval, fastest)
+    rivals = [npu for npu in rivals if npu.initiation_interval <= max(interval, fastest)]
+    assert (chosen.multipliers, chosen.logit_lanes) == min(
+        (npu.multipliers, npu.logit_lanes) for npu in rivals
+    )
+
+
+@pytest.mark.parametrize(
+    ("interval", "expected"),
+    [(50_176, (26, 1)), (784, (1647, 2)), (250, (5120, 4)), (49, (26_169, 22)), (1, (1_280_000, 1000))],
+)
+def test_mobilenet_v2_keeps_up_with_every_interval(interval: int, expected: tuple[int, int]) -> None:
+    start = time.process_time()
+    npu = choice.with_fewest_multipliers(NpuConfiguration(1, 1280, 1000, 1, 1), interval)
+    assert time.process_time() - start < 0.5
+    assert npu.initiation_interval <= interval
+    assert (npu.multipliers, npu.logit_lanes) == expected
+
+
+def test_an_interval_that_no_npu_reaches_is_missed_by_the_least() -> None:
+    layer = NpuConfiguration(7, 4, 30, 1, 1)
+    assert choice.with_fewest_multipliers(layer, 3).initiation_interval == 7
+    one_by_one = choice.with_fewest_multipliers(layer, 7, logit_lanes=1)
+    assert (one_by_one.initiation_interval, one_by_one.logit_lanes) == (30, 1)
+    assert one_by_one.multipliers == 28  # not more than 30 cycles need
+
+
+@pytest.mark.parametrize(
+    ("multipliers", "interval", "logit_lanes", "expected"),
+    [
+        (7, 40, None, (7, 1, 1)),
+        (160, 4, None, (10, 16, 3)),
+        (160, 4, 2, (10, 16, 2)),
+        (10**6, 1, None, (10, 64, 10)),
+    ],
+)
+def test_given_multipliers_get_the_logit_lanes_they_need(
+    multipliers: int, interval: int, logit_lanes: int | None, expected: tuple[int, int, int]
+) -> None:
+    npu = choice.with_multipliers(NpuConfiguration(1, 64, 10, 1, 1), multipliers, interval, logit_lanes)
+    assert (npu.class_lanes, npu.feature_lanes, npu.logit_lanes) == expected
 
 
 @pytest.mark.parametrize(
@@ -246,6 +329,8 @@ def test_the_interval_is_that_of_a_two_stage_pipeline(npu: NpuConfiguration) -> 
         {"class_lanes": 6},
         {"feature_lanes": 7},
         {"activation_width": 17},
+        {"logit_lanes": 0},
+        {"logit_lanes": 65536},
         {"activation_width": 0},
         {"channels": 1 << 30, "class_lanes": 1, "feature_lanes": 1},
     ],
@@ -261,6 +346,7 @@ class FakeNpu:
     def __init__(self, npu: NpuConfiguration, images: int = 0, drain: int = 0) -> None:
         lanes = npu.class_lanes | npu.feature_lanes << 16
         self.constants = {0x00: IDENTIFIER, 0x04: VERSION, 0x14: npu.features, 0x18: npu.classes, 0x1C: lanes}
+        self.constants[0x20] = npu.logit_lanes
         self.memory: dict[int, int] = {}
         self.images, self.drain, self.hold, self.error = images, drain, 0, 0
 
@@ -311,7 +397,7 @@ def test_driver_clears_only_the_error_bit() -> None:
 
 
 def test_twin_driver_refuses_another_npu() -> None:
-    for register in (0x00, 0x04, 0x14, 0x18, 0x1C):
+    for register in (0x00, 0x04, 0x14, 0x18, 0x1C, 0x20):
         fake = FakeNpu(SMALL)
         fake.constants[register] ^= 1
         with pytest.raises(NpuError, match=Register(register).name):

@@ -6,18 +6,25 @@
 // Contract
 //   * An image is `Tokens` vectors of `Channels` activations, channel 0 in the low bits; feature
 //     t * Channels + c is channel c of vector t. The next image is taken while one computes.
-//   * Each image leaves as a packet of Classes beats, in class order: `data_o` is the signed 32-bit
-//     logit; `user_o` is the argmax (lowest index of equals) in the last beat and 0 before it;
+//   * Each image leaves as a packet of B = ceil(Classes / LogitLanes) beats: `data_o` holds signed
+//     32-bit logits of LogitLanes classes, in class order from the low bits on, 0 past the last
+//     class; `user_o` is the argmax (lowest index of equals) in the last beat and 0 before it;
 //     `last_o` marks the last beat.
-//   * With T = ceil(Classes / ClassLanes) tiles of classes, the last of L classes, and
-//     G = ceil(Tokens * Channels / FeatureLanes) groups of features:
-//       initiation interval  max(Tokens, (T - 1) * max(G, ClassLanes) + max(G, L))
-//       first logit          G + ceil(log4(FeatureLanes)) + 6 cycles after the last vector's
+//   * With T = ceil(Classes / ClassLanes) tiles of classes,
+//     G = ceil(Tokens * Channels / FeatureLanes) groups of features,
+//     C = ceil(ClassLanes / LogitLanes) cycles in which a tile leaves, and
+//     D = B - floor((T - 1) * ClassLanes / LogitLanes) in which the last one does:
+//       initiation interval  max(Tokens, (T - 1) * max(G, C) + max(G, D))
+//       first logit          G + ceil(log4(FeatureLanes)) + ceil(log4(LogitLanes)) + 6 cycles after
+//                            the last vector's; one more if T > 1 and LogitLanes does not divide
+//                            ClassLanes; and max(G, C) for each tile that has left before the
+//                            first beat is full, ceil(LogitLanes / ClassLanes) - 1 of them
 //   * `valid_o` and the payload come from registers; `ready_o` depends on no input of the cycle.
 //   * Weights and biases are undefined until they are written; hsflow_npu_registers says when
 //     they can be, hsflow_npu_decoder where. The bases in bytes are
-//       BiasBase    max(4096, 4 * 2**clog2(Classes))
+//       BiasBase    max(4096, BiasStride * 2**clog2(B))
 //       WeightBase  max(2 * BiasBase, RowStride * 2**clog2(T * G)), with
+//       BiasStride  4 * 2**clog2(LogitLanes)
 //       RowStride   4 * 2**clog2(ceil(ClassLanes * FeatureLanes / 4))
 //   * Row t * G + g of the weights holds in byte p * FeatureLanes + q the weight of feature
 //     g * FeatureLanes + q for class t * ClassLanes + p,
@@ -28,6 +35,7 @@ module hsflow_npu #(
   parameter int Classes = 10,
   parameter int ClassLanes = 2,
   parameter int FeatureLanes = 1,
+  parameter int LogitLanes = 1,
   parameter int ActivationWidth = 8,
   parameter bit ActivationSigned = 1'b0,
   // Bits of the bus address; at least clog2(2 * WeightBase).
@@ -42,7 +50,7 @@ module hsflow_npu #(
 
   output logic                                valid_o,
   input  logic                                ready_i,
-  output logic [31:0]                         data_o,
+  output logic [32*LogitLanes-1:0]            data_o,
   output logic [15:0]                         user_o,
   output logic                                last_o,
 
@@ -72,16 +80,17 @@ module hsflow_npu #(
   localparam int RowWords = (RowBytes + 3) / 4;
   localparam int TreeStages = ($clog2(FeatureLanes) + 1) / 2;
   localparam int RowWidth = (Rows > 1) ? $clog2(Rows) : 1;
-  localparam int ClassWidth = (Classes > 1) ? $clog2(Classes) : 1;
+  localparam int Beats = (Classes + LogitLanes - 1) / LogitLanes;
+  localparam int BeatWidth = (Beats > 1) ? $clog2(Beats) : 1;
 
-  localparam int BiasWindow = 4 << $clog2(Classes);
+  localparam int BiasWindow = 4 << ($clog2(LogitLanes) + $clog2(Beats));
   localparam int BiasBase = (BiasWindow > 4096) ? BiasWindow : 4096;
   localparam int WeightWindow = 4 << ($clog2(RowWords) + $clog2(Rows));
   localparam int WeightBase = (WeightWindow > 2 * BiasBase) ? WeightWindow : 2 * BiasBase;
 
 `ifndef __ICARUS__ // It has no elaboration tasks.
-  if (Tokens < 1 || Channels < 1 || Classes < 1 || ClassLanes < 1 || FeatureLanes < 1)
-  begin : g_illegal_size
+  if (Tokens < 1 || Channels < 1 || Classes < 1 || ClassLanes < 1 || FeatureLanes < 1
+      || LogitLanes < 1) begin : g_illegal_size
     $error("hsflow_npu: sizes and lanes must be at least 1");
   end
   if (Classes > 65536 || ClassLanes > Classes || FeatureLanes > Features) begin : g_illegal_lanes
@@ -133,22 +142,23 @@ module hsflow_npu #(
   logic [RowWidth-1:0]                     array_row;
   logic [RowWidth-1:0]                     weight_read_row;
   logic [32*RowWords-1:0]                  weight_row;
-  logic [3:0]                              bias_strobe;
-  logic [ClassWidth-1:0]                   bias_write_class;
+  logic [4*LogitLanes-1:0]                 bias_strobe;
+  logic [BeatWidth-1:0]                    bias_write_beat;
   logic                                    bias_bus_read;
-  logic [ClassWidth-1:0]                   bias_bus_class;
-  logic [ClassWidth-1:0]                   drain_class;
-  logic [ClassWidth-1:0]                   bias_read_class;
-  logic [31:0]                             bias;
+  logic [BeatWidth-1:0]                    bias_bus_beat;
+  logic [BeatWidth-1:0]                    drain_beat;
+  logic [BeatWidth-1:0]                    bias_read_beat;
+  logic [32*LogitLanes-1:0]                bias;
   logic [FeatureLanes*ActivationWidth-1:0] activation;
   logic [32*ClassLanes-1:0]                row_sums;
 
   // Results.
-  logic                    logit_valid;
-  logic                    logit_ready;
-  logic [31:0]             logit;
-  logic [15:0]             logit_user;
-  logic                    logit_last;
+  logic                     logit_busy;
+  logic                     logit_valid;
+  logic                     logit_ready;
+  logic [32*LogitLanes-1:0] logit;
+  logic [15:0]              logit_user;
+  logic                     logit_last;
 
   hsflow_axil_slave #(
     .AddressWidth(AddressWidth)
@@ -189,6 +199,7 @@ module hsflow_npu #(
     .Classes(Classes),
     .ClassLanes(ClassLanes),
     .FeatureLanes(FeatureLanes),
+    .LogitLanes(LogitLanes),
     .Rows(Rows),
     .RowWords(RowWords),
     .BiasBase(BiasBase),
@@ -216,9 +227,9 @@ module hsflow_npu #(
     .weight_read_row_o(weight_bus_row),
     .weight_row_i(weight_row),
     .bias_strobe_o(bias_strobe),
-    .bias_write_class_o(bias_write_class),
+    .bias_write_beat_o(bias_write_beat),
     .bias_read_o(bias_bus_read),
-    .bias_read_class_o(bias_bus_class),
+    .bias_read_beat_o(bias_bus_beat),
     .bias_i(bias)
   );
 
@@ -261,7 +272,7 @@ module hsflow_npu #(
 
   // The bus reads the memories only while the array does not, so they share the read port.
   assign weight_read_row = weight_bus_read ? weight_bus_row : array_row;
-  assign bias_read_class = bias_bus_read ? bias_bus_class : drain_class;
+  assign bias_read_beat = bias_bus_read ? bias_bus_beat : drain_beat;
 
   for (genvar w = 0; w < RowWords; w++) begin : g_weight
     localparam int Bytes = (RowBytes - 4 * w > 4) ? 4 : RowBytes - 4 * w;
@@ -286,18 +297,31 @@ module hsflow_npu #(
     end
   end
 
-  hsflow_npu_memory #(
-    .Depth(Classes),
-    .Bytes(4)
-  ) u_bias (
-    .clk_i,
-    .write_strobe_i(bias_strobe),
-    .write_address_i(bias_write_class),
-    .write_data_i(memory_data),
-    .read_i(1'b1),
-    .read_address_i(bias_read_class),
-    .read_data_o(bias)
-  );
+  for (genvar l = 0; l < LogitLanes; l++) begin : g_bias
+    // Beats that have a class in this lane: all, or all but the last one.
+    localparam int Biases = (Classes - l + LogitLanes - 1) / LogitLanes;
+
+    if (Biases < 1) begin : g_none
+      logic unused_strobe;
+      assign bias[32*l +: 32] = '0;
+      assign unused_strobe = |bias_strobe[4*l +: 4];
+    end else begin : g_some
+      localparam int AddressBits = (Biases > 1) ? $clog2(Biases) : 1;
+
+      hsflow_npu_memory #(
+        .Depth(Biases),
+        .Bytes(4)
+      ) u_memory (
+        .clk_i,
+        .write_strobe_i(bias_strobe[4*l +: 4]),
+        .write_address_i(bias_write_beat[AddressBits-1:0]),
+        .write_data_i(memory_data),
+        .read_i(1'b1),
+        .read_address_i(bias_read_beat[AddressBits-1:0]),
+        .read_data_o(bias[32*l +: 32])
+      );
+    end
+  end
 
   for (genvar p = 0; p < ClassLanes; p++) begin : g_lane
     hsflow_npu_lane #(
@@ -323,27 +347,52 @@ module hsflow_npu #(
     else if (advance) row_done_q <= accumulate && last;
   end
 
-  hsflow_npu_drain #(
-    .Classes(Classes),
-    .ClassLanes(ClassLanes)
-  ) u_drain (
-    .clk_i,
-    .rst_ni,
-    .load_i(load),
-    .load_ready_o(load_ready),
-    .row_i(row_sums),
-    .bias_class_o(drain_class),
-    .bias_i(bias),
-    .row_valid_o(drain_busy),
-    .valid_o(logit_valid),
-    .ready_i(logit_ready),
-    .data_o(logit),
-    .user_o(logit_user),
-    .last_o(logit_last)
-  );
+  if (LogitLanes == 1) begin : g_drain
+    hsflow_npu_drain #(
+      .Classes(Classes),
+      .ClassLanes(ClassLanes)
+    ) u_drain (
+      .clk_i,
+      .rst_ni,
+      .load_i(load),
+      .load_ready_o(load_ready),
+      .row_i(row_sums),
+      .bias_class_o(drain_beat),
+      .bias_i(bias),
+      .row_valid_o(drain_busy),
+      .valid_o(logit_valid),
+      .ready_i(logit_ready),
+      .data_o(logit),
+      .user_o(logit_user),
+      .last_o(logit_last)
+    );
+
+    assign logit_busy = logit_valid;
+  end else begin : g_drain_wide
+    hsflow_npu_drain_wide #(
+      .Classes(Classes),
+      .ClassLanes(ClassLanes),
+      .LogitLanes(LogitLanes)
+    ) u_drain (
+      .clk_i,
+      .rst_ni,
+      .load_i(load),
+      .load_ready_o(load_ready),
+      .row_i(row_sums),
+      .bias_beat_o(drain_beat),
+      .bias_i(bias),
+      .row_valid_o(drain_busy),
+      .busy_o(logit_busy),
+      .valid_o(logit_valid),
+      .ready_i(logit_ready),
+      .data_o(logit),
+      .user_o(logit_user),
+      .last_o(logit_last)
+    );
+  end
 
   hsflow_stream_register #(
-    .Width(49)
+    .Width(32 * LogitLanes + 17)
   ) u_output (
     .clk_i,
     .rst_ni,
@@ -356,5 +405,5 @@ module hsflow_npu #(
   );
 
   assign quiet = !sequencer_busy && !row_done_q && !drain_busy;
-  assign idle = quiet && input_empty && !logit_valid && !valid_o;
+  assign idle = quiet && input_empty && !logit_busy && !valid_o;
 endmodule

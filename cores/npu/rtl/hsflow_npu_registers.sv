@@ -12,6 +12,7 @@
 //   0x14 FEATURES  features of an image
 //   0x18 CLASSES   classes
 //   0x1C LANES     class lanes | feature lanes << 16
+//   0x20 LOGITS    logits of a beat
 //
 // The memories can be reached while holding or idle. At any other time a write changes nothing,
 // sets the sticky bit and answers an error, and a read answers an error. So do accesses to
@@ -21,13 +22,15 @@ module hsflow_npu_registers #(
   parameter int Classes = 1,
   parameter int ClassLanes = 1,
   parameter int FeatureLanes = 1,
+  parameter int LogitLanes = 1,
   parameter int Rows = 1,
   parameter int RowWords = 1,
   parameter int BiasBase = 4096,
   parameter int WeightBase = 8192,
   // Derived; do not override.
   parameter int RowWidth = (Rows > 1) ? $clog2(Rows) : 1,
-  parameter int ClassWidth = (Classes > 1) ? $clog2(Classes) : 1
+  parameter int Beats = (Classes + LogitLanes - 1) / LogitLanes,
+  parameter int BeatWidth = (Beats > 1) ? $clog2(Beats) : 1
 ) (
   input  logic                   clk_i,
   input  logic                   rst_ni,
@@ -56,15 +59,16 @@ module hsflow_npu_registers #(
   output logic                   weight_read_o,
   output logic [RowWidth-1:0]    weight_read_row_o,
   input  logic [32*RowWords-1:0] weight_row_i,
-  output logic [3:0]             bias_strobe_o,
-  output logic [ClassWidth-1:0]  bias_write_class_o,
-  output logic                   bias_read_o,
-  output logic [ClassWidth-1:0]  bias_read_class_o,
-  input  logic [31:0]            bias_i
+  output logic [4*LogitLanes-1:0]  bias_strobe_o,
+  output logic [BeatWidth-1:0]     bias_write_beat_o,
+  output logic                     bias_read_o,
+  output logic [BeatWidth-1:0]     bias_read_beat_o,
+  input  logic [32*LogitLanes-1:0] bias_i
 );
   localparam int WordWidth = (RowWords > 1) ? $clog2(RowWords) : 1;
+  localparam int LaneWidth = (LogitLanes > 1) ? $clog2(LogitLanes) : 1;
   localparam logic [31:0] Id = 32'h4853_4E50;
-  localparam logic [31:0] Version = 32'h0000_0100;
+  localparam logic [31:0] Version = 32'h0000_0200;
   localparam logic [31:0] Lanes = (32'(FeatureLanes) << 16) | 32'(ClassLanes);
   localparam logic [3:0] RegisterId = 4'd0;
   localparam logic [3:0] RegisterVersion = 4'd1;
@@ -74,6 +78,7 @@ module hsflow_npu_registers #(
   localparam logic [3:0] RegisterFeatures = 4'd5;
   localparam logic [3:0] RegisterClasses = 4'd6;
   localparam logic [3:0] RegisterLanes = 4'd7;
+  localparam logic [3:0] RegisterLogits = 4'd8;
 
   logic                 hold_q;
   logic                 write_while_busy_q;
@@ -86,6 +91,7 @@ module hsflow_npu_registers #(
   logic                 write_is_weight;
   logic [3:0]           write_register;
   logic [WordWidth-1:0] write_word;
+  logic [LaneWidth-1:0] write_lane;
   logic                 write_control;
   logic                 write_status;
   logic                 write_memory;
@@ -95,6 +101,7 @@ module hsflow_npu_registers #(
   logic                 read_is_weight;
   logic [3:0]           read_register;
   logic [WordWidth-1:0] read_word;
+  logic [LaneWidth-1:0] read_lane;
   logic [31:0]          register_data;
   logic                 register_exists;
   logic                 read_valid_q;
@@ -102,12 +109,16 @@ module hsflow_npu_registers #(
   logic                 read_from_bias_q;
   logic                 read_from_weight_q;
   logic [WordWidth-1:0] read_word_q;
+  logic [LaneWidth-1:0] read_lane_q;
+  logic [31:0]          weight_data;
+  logic [31:0]          bias_data;
   logic [31:0]          register_data_q;
 
   hsflow_npu_decoder #(
     .Rows(Rows),
     .RowWords(RowWords),
     .Classes(Classes),
+    .LogitLanes(LogitLanes),
     .BiasBase(BiasBase),
     .WeightBase(WeightBase)
   ) u_write_decoder (
@@ -116,7 +127,8 @@ module hsflow_npu_registers #(
     .is_bias_o(write_is_bias),
     .is_weight_o(write_is_weight),
     .register_o(write_register),
-    .class_o(bias_write_class_o),
+    .beat_o(bias_write_beat_o),
+    .lane_o(write_lane),
     .row_o(weight_write_row_o),
     .word_o(write_word)
   );
@@ -125,6 +137,7 @@ module hsflow_npu_registers #(
     .Rows(Rows),
     .RowWords(RowWords),
     .Classes(Classes),
+    .LogitLanes(LogitLanes),
     .BiasBase(BiasBase),
     .WeightBase(WeightBase)
   ) u_read_decoder (
@@ -133,7 +146,8 @@ module hsflow_npu_registers #(
     .is_bias_o(read_is_bias),
     .is_weight_o(read_is_weight),
     .register_o(read_register),
-    .class_o(bias_read_class_o),
+    .beat_o(bias_read_beat_o),
+    .lane_o(read_lane),
     .row_o(weight_read_row_o),
     .word_o(read_word)
   );
@@ -147,7 +161,11 @@ module hsflow_npu_registers #(
   assign write_status = write_i && write_is_register && write_register == RegisterStatus;
   assign write_memory = write_i && (write_is_bias || write_is_weight);
   assign memory_data_o = write_data_i;
-  assign bias_strobe_o = (write_i && write_is_bias && open) ? write_strobe_i : 4'd0;
+
+  for (genvar l = 0; l < LogitLanes; l++) begin : g_bias_strobe
+    assign bias_strobe_o[4*l +: 4] =
+        (write_i && write_is_bias && open && write_lane == LaneWidth'(l)) ? write_strobe_i : 4'd0;
+  end
 
   for (genvar w = 0; w < RowWords; w++) begin : g_strobe
     assign weight_strobe_o[4*w +: 4] =
@@ -186,6 +204,7 @@ module hsflow_npu_registers #(
       RegisterFeatures: register_data = 32'(Features);
       RegisterClasses:  register_data = 32'(Classes);
       RegisterLanes:    register_data = Lanes;
+      RegisterLogits:   register_data = 32'(LogitLanes);
       default:          register_exists = 1'b0;
     endcase
   end
@@ -202,13 +221,16 @@ module hsflow_npu_registers #(
       read_from_bias_q   <= bias_read_o;
       read_from_weight_q <= weight_read_o;
       read_word_q        <= read_word;
+      read_lane_q        <= read_lane;
       register_data_q    <= read_is_register ? register_data : 32'd0;
     end
   end
 
   assign read_valid_o = read_valid_q;
-  assign read_data_o = read_from_weight_q ? weight_row_i[32*read_word_q +: 32]
-      : (read_from_bias_q ? bias_i : register_data_q);
+  assign weight_data = weight_row_i[32*read_word_q +: 32];
+  assign bias_data = bias_i[32*read_lane_q +: 32];
+  assign read_data_o = read_from_weight_q ? weight_data
+      : (read_from_bias_q ? bias_data : register_data_q);
   assign error_o = read_valid_q ? read_error_q
       : !(write_control || write_status || (write_memory && open));
 endmodule

@@ -12,6 +12,7 @@ module hsflow_npu_bench #(
   parameter int  Classes = 1,
   parameter int  ClassLanes = 1,
   parameter int  FeatureLanes = 1,
+  parameter int  LogitLanes = 1,
   parameter int  ActivationWidth = 8,
   parameter bit  ActivationSigned = 1'b0,
   parameter int  AddressWidth = 32
@@ -24,7 +25,7 @@ module hsflow_npu_bench #(
   input  logic [Channels*ActivationWidth-1:0] data_i,
   output logic                                valid_o,
   input  logic                                ready_i,
-  output logic [48:0]                         data_o,
+  output logic [32*LogitLanes+16:0]           data_o,
   output logic                                done_o
 );
   localparam logic [7:0] Write = 8'd1;  // write `data` to `address`
@@ -115,6 +116,7 @@ module hsflow_npu_bench #(
     .Classes(Classes),
     .ClassLanes(ClassLanes),
     .FeatureLanes(FeatureLanes),
+    .LogitLanes(LogitLanes),
     .ActivationWidth(ActivationWidth),
     .ActivationSigned(ActivationSigned),
     .AddressWidth(AddressWidth)
@@ -126,9 +128,9 @@ module hsflow_npu_bench #(
     .data_i,
     .valid_o,
     .ready_i,
-    .data_o(data_o[31:0]),
-    .user_o(data_o[47:32]),
-    .last_o(data_o[48]),
+    .data_o(data_o[32*LogitLanes-1:0]),
+    .user_o(data_o[32*LogitLanes +: 16]),
+    .last_o(data_o[32*LogitLanes+16]),
     .s_axil_awaddr(address[AddressWidth-1:0]),
     .s_axil_awvalid(awvalid_q),
     .s_axil_awready(awready),
