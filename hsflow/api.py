@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 
 from hsflow import hookimpl
 from hsflow.artifact import digest
-from hsflow.config import FLOW_TABLE, USE, configure
+from hsflow.config import FLOW_TABLE, USE, configure, flow_settings
 from hsflow.design import Design
 from hsflow.errors import ConfigurationError
 from hsflow.fixedpoint import IntArray
@@ -173,6 +173,7 @@ def load(
     *,
     name: str = "model",
     data: str = "digits",
+    images: Mapping[str, Any] | None = None,
     seed: int = 1,
     clock_mhz: float = 1000.0,
     folder: str | Path = ".",
@@ -187,7 +188,8 @@ def load(
         model: a torch module (fx-traceable), an hsflow `Network`, the name of an architecture as the loader knows it, or
             the path of a checkpoint.
         name: the design's and top module's name.
-        data: `digits` or the path of an .npz file.
+        data: `digits`, or the path of an .npz file, or of a folder or .zip file of images.
+        images: how images are read: `test_data`, `held_out`, `resize` and `crop` of flow.toml's [flow].
         seed: the seed of everything random.
         clock_mhz: the clock for which throughput is stated.
         folder: where relative paths start and the store lies.
@@ -199,7 +201,7 @@ def load(
     Raises:
         ConfigurationError: if `model` is none of these.
     """
-    settings = {"name": name, "data": data, "seed": seed, "clock_mhz": clock_mhz}
+    settings = {"name": name, "data": data, **(images or {}), "seed": seed, "clock_mhz": clock_mhz}
     flow = Flow({FLOW_TABLE: settings}, Path(folder), plugins=plugins or {}, reporter=reporter or Reporter())
     match model:
         case Network():
@@ -216,13 +218,15 @@ def load(
 
 def _lowered(module: Any, settings: dict[str, Any], flow: Flow, options: dict[str, Any]) -> Network:
     from hsflow.data import load_dataset
+    from hsflow.importing.completion import completed
     from hsflow.ir.tensor import Shape
 
     if unknown := sorted(set(options) - set(_LOAD_MODULE_OPTIONS)):
         raise ConfigurationError(
             "an unknown option for a module", where="hsflow.load", got=unknown, expected=_LOAD_MODULE_OPTIONS
         )
-    dataset = load_dataset(settings["data"], flow.folder)
+    given = flow_settings(settings, flow.folder, where="hsflow.load")
+    dataset = load_dataset(given.data, flow.folder, given.reading)
     network: Network | None = load_plugins(flow.plugins).hook.hsflow_import_model(
         model=module, input_shape=Shape(*map(int, dataset.test_images.shape[1:])), name=settings["name"],
         mean=tuple(options.get("mean", (0.0,))), std=tuple(options.get("std", (1.0,))),
@@ -231,9 +235,8 @@ def _lowered(module: Any, settings: dict[str, Any], flow: Flow, options: dict[st
         raise ConfigurationError(
             "no plugin imports such a model", where="hsflow.load", got=type(module).__name__
         )
-    outputs = network.shapes[network.layers[-1].name].elements
-    named = dataset.classes if len(dataset.classes) == outputs else tuple(map(str, range(outputs)))
-    return replace(network, classes=network.classes or named)
+    finished = completed(network, dataset, given.geometry)
+    return replace(finished, classes=network.classes or finished.classes)
 
 
 class _GivenOptions(StageOptions):

@@ -24,10 +24,10 @@ from hsflow.errors import PluginError
 from hsflow.plugins import PluginManager, RegisteredStage, distribution_version
 from hsflow.stage import FlowSettings, ResourceMark, StageKind
 
-LIBRARIES = ("numpy", "scikit-learn", "torch")
+LIBRARIES = ("numpy", "pillow", "scikit-learn", "torch")
 """The libraries whose version can change a number."""
 
-_KERNEL_SOURCES = ("fixedpoint.py", "data.py", "design.py", "stage.py", "ir")
+_KERNEL_SOURCES = ("fixedpoint.py", "data.py", "images.py", "design.py", "stage.py", "ir")
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ def _stage_key(
         "stage": [stage.kind, stage.name, stage.version],
         "options": _options(choice),
         "settings": settings_for(stage.kind, configuration.settings).model_dump(mode="json"),
-        "data": _data_digest(configuration),
+        "data": _data_digests(configuration),
         "before": before,
         "versions": versions,
         "sources": [source_digest(Path(__file__).parent, _KERNEL_SOURCES), *_sources(stage, plugins)],
@@ -103,8 +103,14 @@ def _replaced(value: Any, names: dict[str, str]) -> Any:
     return value
 
 
-def _data_digest(configuration: Configuration) -> str | None:
-    return None if configuration.data_file is None else file_digest(configuration.data_file)
+def _data_digests(configuration: Configuration) -> list[Any]:
+    """Return the digest of each data file; of a folder, the paths in it and their digests."""
+    return [
+        [[file.relative_to(path).as_posix(), file_digest(file)] for file in sorted(_source_files(path))]
+        if path.is_dir()
+        else file_digest(path)
+        for path in configuration.data_files
+    ]
 
 
 def _fingerprint(stage: Any, options: Any) -> str | None:

@@ -28,6 +28,7 @@ from pydantic_core import ErrorDetails
 
 from hsflow.data import DIGITS
 from hsflow.errors import ConfigurationError
+from hsflow.images import is_image_source
 from hsflow.keywords import SYSTEMVERILOG_KEYWORDS
 from hsflow.plugins import PluginManager, RegisteredStage
 from hsflow.stage import FlowSettings, InputFileMark, StageKind, StageOptions
@@ -50,6 +51,7 @@ DEFAULTS: Mapping[StageKind, str] = {
 
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,62}")
 _MAX_SEED = (1 << 32) - 1
+_MAX_SIDE = 1 << 13
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -76,9 +78,10 @@ class Configuration:
     folder: Path
 
     @property
-    def data_file(self) -> Path | None:
-        """Return the data file, or None for built-in data."""
-        return None if self.settings.data == DIGITS else self.folder / self.settings.data
+    def data_files(self) -> tuple[Path, ...]:
+        """Return the files or folders of the data; built-in data has none."""
+        named = (self.settings.data, self.settings.test_data)
+        return tuple(self.folder / each for each in named if each is not None and each != DIGITS)
 
 
 def read_configuration(path: Path, plugins: PluginManager) -> Configuration:
@@ -121,6 +124,19 @@ def configure(
     if problems or settings is None:
         raise _error(problems, where)
     return Configuration(settings, stages, folder)
+
+
+def flow_settings(table: Mapping[str, Any], folder: Path, *, where: str = FILE_NAME) -> FlowSettings:
+    """Return the settings that the table [flow] describes; see `configure`.
+
+    Raises:
+        ConfigurationError: with every problem.
+    """
+    problems: list[str] = []
+    settings = _settings(dict(table), folder, problems)
+    if problems or settings is None:
+        raise _error(problems, where)
+    return settings
 
 
 def nearest(word: str, known: Iterable[str]) -> str:
@@ -180,10 +196,34 @@ def _settings_problems(settings: FlowSettings, folder: Path) -> Iterator[str]:
         yield f"seed: must be in 0..{_MAX_SEED}, not {settings.seed}"
     if not settings.clock_mhz > 0:
         yield f"clock_mhz: must be positive, not {settings.clock_mhz}"
-    if settings.data != DIGITS and not settings.data.endswith(".npz"):
-        yield f"data: must be '{DIGITS}' or the path of an .npz file, not {settings.data!r}"
-    elif settings.data != DIGITS and not (folder / settings.data).is_file():
+    yield from _data_problems(settings, folder)
+
+
+def _data_problems(settings: FlowSettings, folder: Path) -> Iterator[str]:
+    arrays = settings.data == DIGITS or settings.data.endswith(".npz")
+    if settings.data.endswith(".npz") and not (folder / settings.data).is_file():
         yield f"data: there is no file {folder / settings.data}"
+    if not arrays:
+        yield from _image_problems("data", settings.data, folder)
+    if settings.test_data is not None and not arrays:
+        yield from _image_problems("test_data", settings.test_data, folder)
+    for key in ("test_data", "resize", "crop"):
+        if arrays and getattr(settings, key) is not None:
+            yield f"{key}: is for folders and .zip files of images, and data is {settings.data!r}"
+    if not 0 < settings.held_out < 1:
+        yield f"held_out: must be above 0 and below 1, not {settings.held_out}"
+    sizes = (settings.resize, *(settings.geometry.crop or ()))
+    if any(size is not None and not 1 <= size <= _MAX_SIDE for size in sizes):
+        yield f"resize and crop: must be in 1..{_MAX_SIDE}, not {settings.resize} and {settings.crop}"
+
+
+def _image_problems(key: str, source: str, folder: Path) -> Iterator[str]:
+    path = folder / source
+    if not is_image_source(path):
+        others = f"'{DIGITS}' or the path of an .npz file, or " if key == "data" else "the path "
+        yield f"{key}: must be {others}of a folder or .zip file of images, not {source!r}"
+    elif not path.exists():
+        yield f"{key}: there is no file {path}"
 
 
 def name_problem(name: str) -> str | None:

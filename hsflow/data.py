@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hsflow.errors import ConfigurationError
+from hsflow.images import Geometry, is_image_source, read_image_files
 
 DIGITS = "digits"
 MAX_BYTES = 4 << 30
@@ -23,6 +24,7 @@ MAX_BYTES = 4 << 30
 
 MAX_LABEL = (1 << 16) - 1
 _HELD_OUT = 1 / 3
+_WHOLE = Geometry()
 _ARRAYS = ("train_images", "train_labels", "test_images", "test_labels")
 _SUFFIX = ".npy"
 _INTEGERS = "iu"
@@ -45,25 +47,79 @@ class Dataset:
     classes: tuple[str, ...]
 
 
-def load_dataset(source: str, folder: Path) -> Dataset:
-    """Load `digits` (scikit-learn's 1,797 images of 8x8) or an `.npz` file, its path relative to `folder`.
+@dataclass(frozen=True)
+class Reading:
+    """Say how files of images become a dataset.
+
+    `test` names the held-out images; without it, `held_out` is the share of the others that is held out: of the images in
+    the order of the class and then of the path, those at which `floor((index + 1) * held_out)` steps up.
+    """
+
+    geometry: Geometry = _WHOLE
+    test: str | None = None
+    held_out: float = _HELD_OUT
+
+
+_PLAIN = Reading()
+
+
+def load_dataset(source: str, folder: Path, reading: Reading = _PLAIN) -> Dataset:
+    """Load `digits` (scikit-learn's 1,797 images of 8x8), an `.npz` file, or a folder or zip file of images.
 
     An `.npz` file holds the arrays train_images, train_labels, test_images and test_labels: uint8 images of shape (n,
-    channels, height, width), integer labels 0..65535 of shape (n,), n > 0.
+    channels, height, width), integer labels 0..65535 of shape (n,), n > 0. For images see `hsflow.images`; they need
+    Pillow.
+
+    Args:
+        source: `digits` or a path.
+        folder: what paths are relative to.
+        reading: for folders and zip files of images.
 
     Raises:
-        ConfigurationError: if the source is unknown, the file cannot be read or its arrays do not fit together.
+        ConfigurationError: if the source is unknown, a file cannot be read or its arrays do not fit together.
     """
     if source == DIGITS:
         return _load_digits()
     if source.endswith(".npz"):
         return _load_npz(folder / source)
+    if is_image_source(folder / source):
+        return _load_images(folder / source, folder, reading)
     raise ConfigurationError(
         "an unknown data source",
         where="flow.toml, data",
         got=source,
-        expected=f"'{DIGITS}' or the path of an .npz file",
+        expected=f"'{DIGITS}', or the path of an .npz file, or of a folder or .zip file of images",
     )
+
+
+def _load_images(path: Path, folder: Path, reading: Reading) -> Dataset:
+    train = read_image_files(path, reading.geometry)
+    if reading.test is None:
+        held = held_out(len(train.labels), reading.held_out)
+        parts = (train.images[~held], train.labels[~held], train.images[held], train.labels[held])
+        if 0 in (len(parts[0]), len(parts[2])):
+            raise ConfigurationError(
+                "too few images to hold some out",
+                where=str(path),
+                got=len(held),
+                expected="test_data, or more images",
+            )
+        return Dataset(path.stem, *parts, train.classes)
+    test = read_image_files(folder / reading.test, reading.geometry, train.classes, train.images.shape[1])
+    if test.images.shape[1:] != train.images.shape[1:]:
+        raise ConfigurationError(
+            "images for training and for the test differ in shape",
+            where=reading.test,
+            got=f"{train.images.shape[1:]} and {test.images.shape[1:]}",
+            hint="set resize and crop in [flow]",
+        )
+    return Dataset(path.stem, train.images, train.labels, test.images, test.labels, train.classes)
+
+
+def held_out(count: int, share: float) -> NDArray[np.bool_]:
+    """Return which of `count` images in order are held out: evenly spread, the first one never for shares below 1."""
+    steps = np.floor(np.arange(count + 1) * share + 1e-9)
+    return np.asarray(np.diff(steps) > 0)
 
 
 def _load_digits() -> Dataset:

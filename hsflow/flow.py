@@ -154,7 +154,8 @@ class _Run:
 
     @cached_property
     def dataset(self) -> Dataset:
-        return load_dataset(self.configuration.settings.data, self.configuration.folder)
+        settings = self.configuration.settings
+        return load_dataset(settings.data, self.configuration.folder, settings.reading)
 
     def up_to(self, last: StageKind, force: frozenset[StageKind]) -> FlowResult:
         for kind in STAGES[: STAGES.index(last) + 1]:

@@ -55,7 +55,8 @@ class Project:
     @property
     def dataset(self) -> Dataset:
         """Return the flow's images."""
-        return load_dataset(self.configuration.settings.data, self.configuration.folder)
+        settings = self.configuration.settings
+        return load_dataset(settings.data, self.configuration.folder, settings.reading)
 
     def check_target(self, name: str) -> None:
         """Check that a plugin offers a target of that name.

@@ -11,7 +11,8 @@ from typing import Annotated, Any, Protocol, TypeVar
 
 from pydantic import BaseModel, ConfigDict
 
-from hsflow.data import Dataset
+from hsflow.data import Dataset, Reading
+from hsflow.images import Geometry
 
 T = TypeVar("T")
 
@@ -54,10 +55,28 @@ class FlowSettings(BaseModel):
     name: str
     """The design's name; becomes the top module's name."""
     data: str = "digits"
-    """`digits`, or the path of an .npz file (see `hsflow.data.load_dataset`)."""
+    """`digits`, or the path of an .npz file, or of a folder or .zip file of images (see `hsflow.data.load_dataset`)."""
+    test_data: str | None = None
+    """The held-out images, where `data` is a folder or .zip file; by default a share of that is held out."""
+    held_out: float = 1 / 3
+    """The share of `data` that is held out, where it is a folder or .zip file and there is no `test_data`."""
+    resize: int | None = None
+    """The pixels to which an image's shorter side is scaled."""
+    crop: int | tuple[int, int] | None = None
+    """The pixels, or (height, width), that are then cut from its centre."""
     seed: int = 1
     clock_mhz: float = 1000.0
     """The clock for which throughput is stated. Stages before `harden` see its default, whatever it is."""
+
+    @property
+    def geometry(self) -> Geometry:
+        """Return how images become those of the network's size."""
+        return Geometry(self.resize, (self.crop, self.crop) if isinstance(self.crop, int) else self.crop)
+
+    @property
+    def reading(self) -> Reading:
+        """Return how files of images become the dataset."""
+        return Reading(self.geometry, self.test_data, self.held_out)
 
 
 class StageContext(Protocol):

@@ -41,8 +41,15 @@ _HEAD = """\
 # The design's name, and its top module's.
 name = "{name}"
 # `digits` (1,797 images of handwritten digits, 8x8), or an .npz file with the arrays train_images and test_images
-# (uint8; n, channels, height, width), train_labels and test_labels.
+# (uint8; n, channels, height, width), train_labels and test_labels, or a folder or .zip file of images, in a folder for
+# each class or with names that begin with the number of the class.
 # data = "digits"
+# For images: which are held out (by default a third of `data`, evenly spread), the pixels to which the shorter side is
+# scaled, and those that are then cut from the centre.
+# test_data = ...
+# held_out = 0.3333333333333333
+# resize = ...
+# crop = ...
 # seed = 1
 # The clock for which throughput is stated.
 # clock_mhz = 1000.0

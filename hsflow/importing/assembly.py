@@ -30,6 +30,7 @@ from hsflow.ir.network import (
     MaxPool,
     Network,
     NetworkLayer,
+    Preprocessing,
     layer_shape,
 )
 from hsflow.ir.tensor import Padding, Shape, Window
@@ -222,7 +223,8 @@ class Assembly:
         layers = fold_preprocessing(layers, self.input_shape.channels, mean, std)
         check_finite(name, layers)
         origins = tuple((layer.name, self.origins.get(layer.name, layer.name)) for layer in layers)
-        return Network(name, self.input_shape, layers, classes, origins)
+        preprocessing = Preprocessing(mean=tuple(map(float, mean)), std=tuple(map(float, std)))
+        return Network(name, self.input_shape, layers, classes, origins, preprocessing)
 
     def _with_classifier(self) -> list[NetworkLayer]:
         """Return the layers, the last one a `Dense` where it is a convolution that computes the same."""

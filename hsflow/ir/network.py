@@ -94,10 +94,29 @@ NetworkLayer: TypeAlias = Conv | Add | MaxPool | AveragePool | Dense
 
 
 @dataclass(frozen=True)
+class Preprocessing:
+    """Tell what happened to an image before the trained model saw it.
+
+    The shorter side was scaled to `resize` pixels and (height, width) `crop` cut from the centre, where they are not
+    None: that is still the images' reader's to do. Then came `(pixel / 255 - mean) / std`, one value for all channels or
+    one for each: that is folded into the layers.
+    """
+
+    resize: int | None = None
+    crop: tuple[int, int] | None = None
+    mean: tuple[float, ...] = (0.0,)
+    std: tuple[float, ...] = (1.0,)
+
+
+_NO_PREPROCESSING = Preprocessing()
+
+
+@dataclass(frozen=True)
 class Network:
     """Hold a trained float network and where each layer came from.
 
-    `origins` gives each layer's module path in the model that was loaded. `classes` names the classes.
+    `origins` gives each layer's module path in the model that was loaded. `classes` names the classes. `preprocessing`
+    is a record: what of it concerns values is folded into the layers.
     """
 
     name: str
@@ -105,6 +124,7 @@ class Network:
     layers: tuple[NetworkLayer, ...]
     classes: tuple[str, ...] = ()
     origins: tuple[tuple[str, str], ...] = ()
+    preprocessing: Preprocessing = _NO_PREPROCESSING
 
     @cached_property
     def shapes(self) -> dict[str, Shape]:

@@ -7,7 +7,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from hsflow.importing.classes import check_images_fit, with_classes, without_first_class
+from hsflow.importing.completion import check_images_fit, completed, without_first_class
 from hsflow.ir.network import Network
 from hsflow.stage import InputFile, StageContext, StageKind, StageOptions
 
@@ -55,6 +55,6 @@ class TfliteLoader:
         if options.drop_background:
             network = without_first_class(network)
         check_images_fit(network, context.dataset.test_images.shape[1:])
-        network = with_classes(network, context.dataset.classes)
+        network = completed(network, context.dataset, context.settings.geometry)
         record_accuracy(context, ACCURACY_FLOAT, network)
         return network

@@ -9,7 +9,7 @@ from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from hsflow.errors import ModelError
-from hsflow.importing.classes import with_classes
+from hsflow.importing.completion import completed
 from hsflow.ir.network import Network
 from hsflow.ir.tensor import Shape
 from hsflow.stage import InputFile, StageContext, StageKind, StageOptions
@@ -129,4 +129,4 @@ def _lowered(module: Any, options: TorchOptions, context: StageContext) -> Netwo
     dataset = context.dataset
     shape = Shape(*(int(size) for size in dataset.test_images.shape[1:]))
     network = lower(module, shape, name=context.settings.name, mean=options.mean, std=options.std)
-    return with_classes(network, dataset.classes)
+    return completed(network, dataset, context.settings.geometry)

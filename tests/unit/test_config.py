@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 from toy_flow import CHOICES, ToyPlugin, toy_plugins, toy_tables, toy_toml
@@ -11,6 +12,7 @@ from toy_flow import CHOICES, ToyPlugin, toy_plugins, toy_tables, toy_toml
 from hsflow import config
 from hsflow.config import STAGES, Configuration, configure, read_configuration
 from hsflow.errors import EXIT_USAGE, ConfigurationError
+from hsflow.images import Geometry
 from hsflow.plugins import PluginManager
 from hsflow.stage import StageKind
 
@@ -38,7 +40,7 @@ def test_a_minimal_file_gives_every_stage(tmp_path: Path, plugins: PluginManager
     configuration = _read(tmp_path, toy_toml(), plugins)
     assert tuple(configuration.stages) == STAGES
     assert configuration.settings.name == "toy" and configuration.settings.seed == 1
-    assert configuration.folder == tmp_path and configuration.data_file is None
+    assert configuration.folder == tmp_path and configuration.data_files == ()
 
 
 def test_a_missing_table_means_the_default(
@@ -123,3 +125,38 @@ def test_good_names(name: str) -> None:
 def test_nearest_never_guesses_what_is_far() -> None:
     assert config.nearest("zzz", ["load", "prune"]) == "(known: load, prune)"
     assert config.nearest("laod", ["load", "prune"]).startswith("did you mean 'load'?")
+
+
+def test_folders_and_archives_of_images(tmp_path: Path, plugins: PluginManager) -> None:
+    (tmp_path / "train").mkdir()
+    (tmp_path / "test.zip").write_bytes(b"")
+    settings = {"data": "train", "test_data": "test.zip", "resize": 256, "crop": 224}
+    tables = toy_tables()
+    tables["flow"] = {**tables["flow"], **settings}
+    configuration = configure(tables, plugins, tmp_path)
+    assert configuration.data_files == (tmp_path / "train", tmp_path / "test.zip")
+    assert configuration.settings.geometry == Geometry(256, (224, 224))
+    tables["flow"]["crop"] = [224, 192]
+    assert configure(tables, plugins, tmp_path).settings.geometry.crop == (224, 192)
+
+
+@pytest.mark.parametrize(
+    ("settings", "problem"),
+    [
+        ({"data": "train", "test_data": "none.zip"}, "test_data: there is no file"),
+        ({"data": "train", "test_data": "none"}, "test_data: must be"),
+        ({"data": "train", "held_out": 1.0}, "held_out: must be"),
+        ({"data": "train", "resize": 0}, "resize and crop"),
+        ({"data": "train", "crop": [1, 100_000]}, "resize and crop"),
+        ({"resize": 8}, "resize: is for folders"),
+        ({"test_data": "train"}, "test_data: is for folders"),
+    ],
+)
+def test_contradictory_data_is_refused(
+    tmp_path: Path, plugins: PluginManager, settings: dict[str, Any], problem: str
+) -> None:
+    (tmp_path / "train").mkdir()
+    tables = toy_tables()
+    tables["flow"] = {**tables["flow"], **settings}
+    with pytest.raises(ConfigurationError, match=problem):
+        configure(tables, plugins, tmp_path)

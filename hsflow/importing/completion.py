@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a loader does once a network is there: name its classes, leave one out, check that the images fit."""
+"""What a loader does once a network is there: check that the images fit, name the classes, leave one out."""
 
 from __future__ import annotations
 
@@ -8,16 +8,22 @@ from dataclasses import replace
 
 import numpy as np
 
+from hsflow.data import Dataset
 from hsflow.errors import ModelError
+from hsflow.images import Geometry
 from hsflow.ir.network import Dense, Network
 from hsflow.ir.tensor import Constant
 
 
-def with_classes(network: Network, names: Sequence[str]) -> Network:
-    """Return `network` with its classes named: `names` where they are as many, else numbers."""
+def completed(network: Network, dataset: Dataset, geometry: Geometry) -> Network:
+    """Return `network` with its classes named and with how its images were cut.
+
+    The classes are the dataset's where they are as many, else numbers.
+    """
     outputs = network.shapes[network.layers[-1].name].elements
-    known = tuple(names) if len(names) == outputs else tuple(map(str, range(outputs)))
-    return replace(network, classes=known)
+    names = dataset.classes if len(dataset.classes) == outputs else tuple(map(str, range(outputs)))
+    preprocessing = replace(network.preprocessing, resize=geometry.resize, crop=geometry.crop)
+    return replace(network, classes=names, preprocessing=preprocessing)
 
 
 def without_first_class(network: Network) -> Network:
