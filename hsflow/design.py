@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from hsflow.ir.graph import Graph
+from hsflow.ir.tensor import ONE_PIXEL, Block
 
 
 class FileRole(StrEnum):
@@ -31,12 +32,16 @@ class DesignFile:
 class LayerCost:
     """Hold what the scheduler computed for one hardened layer, before any RTL was written.
 
-    `latency` and `initiation_interval` are in clock cycles (of an image), the other figures are counts or bits.
+    `latency` and `initiation_interval` are in clock cycles (of an image), the other figures are counts or bits. A layer
+    makes the pixels of its output's `block` at once, by one copy of its kernel each; adders and bits are those of all
+    copies.
     """
 
     name: str
     module: str
     kind: str
+    block: Block
+    copies: int
     weights: int
     zero_weights: int
     adders_before_sharing: int
@@ -60,6 +65,7 @@ class NpuPlan:
     memory_bits: int
     initiation_interval: int
     latency: int
+    logit_lanes: int = 1
 
 
 @dataclass(frozen=True)
@@ -67,8 +73,9 @@ class Design:
     """Hold a graph turned into hardware.
 
     `latency` counts cycles from the transfer of an isolated image's first pixel to the transfer of its last result;
-    `initiation_interval` counts cycles from one image to the next in a steady stream. `npu` is None where every layer is
-    hardened or none has been generated yet.
+    `initiation_interval` counts cycles from one image to the next in a steady stream. A transfer into the first layer
+    carries the pixels of `input_block`, one out of the last hardened layer those of `output_block`. `npu` is None where
+    every layer is hardened or none has been generated yet.
     """
 
     name: str
@@ -78,3 +85,5 @@ class Design:
     latency: int
     initiation_interval: int
     npu: NpuPlan | None = None
+    input_block: Block = ONE_PIXEL
+    output_block: Block = ONE_PIXEL

@@ -116,6 +116,10 @@ class Block:
         return f"{self.rows}x{self.columns}"
 
 
+ONE_PIXEL = Block()
+"""The block of a plain stream of pixels."""
+
+
 class OneSource:
     """Give a layer that reads one feature map the tuple `sources` that every layer has."""
 

@@ -36,13 +36,20 @@ EmitKernel = Callable[[Tile, tuple[Operand, ...], str], Iterable[DesignFile]]
 
 
 def emit_layer(layer: StreamLayer, cost: LayerCost, emit: EmitKernel = emit_kernel) -> Iterator[DesignFile]:
-    """Yield the RTL files of one layer: its tiles as `emit` writes them, then its module."""
+    """Yield the RTL files of one layer: its tiles as `emit` writes them, its kernel, then its module."""
     title = comment(layer.layer.name)
     tiles = layer.kernel.tiles if layer.kernel else ()
     operands = layer.kernel.operands if layer.kernel else ()
     for number, tile in enumerate(tiles):
         yield from emit(tile, operands, f"Layer {title}, tile {number}")
+    kernel = kernel_module(layer)
+    yield DesignFile(f"rtl/{kernel}.sv", _kernel_text(layer, title), FileRole.RTL)
     yield DesignFile(f"rtl/{layer.module}.sv", _layer_text(layer, cost, title), FileRole.RTL)
+
+
+def kernel_module(layer: StreamLayer) -> str:
+    """Return the name of the module that makes one pixel of the layer's output."""
+    return f"{layer.module}__kernel"
 
 
 def _layer_text(layer: StreamLayer, cost: LayerCost, title: str) -> str:
@@ -60,6 +67,7 @@ def _layer_text(layer: StreamLayer, cost: LayerCost, title: str) -> str:
         latency=layer.kernel_latency,
         former=layer.former,
         widths=[feature_map.pixel_width for feature_map in layer.sources],
+        gathered_width=_gathered_width(layer),
         operand_width=_operand_width(layer),
         output_width=layer.output.pixel_width,
         channels=source.shape.channels,
@@ -71,11 +79,36 @@ def _layer_text(layer: StreamLayer, cost: LayerCost, title: str) -> str:
         width=source.shape.width,
         window=layer.window,
         pad_value=_pad_value(layer),
+        source_block=layer.source_block,
+        block=layer.block,
+        copies=layer.block.pixels,
+        patch=layer.patch if layer.former == "window" else (),
+        gaps=_has_gaps(layer),
+    )
+
+
+def _kernel_text(layer: StreamLayer, title: str) -> str:
+    source, kernel = layer.sources[0], layer.kernel
+    return render(
+        "hsflow_harden",
+        "kernel.sv.j2",
+        title=title,
+        module=kernel_module(layer),
+        operands=len(kernel.operands) if kernel else layer.window.taps * source.shape.channels,
+        outputs=layer.output.shape.channels,
+        adders=sum(len(tile.pipeline.graph.adders) for tile in kernel.tiles) if kernel else 0,
+        latency=layer.kernel_latency,
+        operand_width=_operand_width(layer),
+        output_width=layer.output.pixel_width,
         unused=_unused(layer),
-        stages=layer.kernel.stages if layer.kernel else 0,
-        tiles=[_tile_context(layer.kernel, tile) for tile in layer.kernel.tiles] if layer.kernel else [],
+        stages=kernel.stages if kernel else 0,
+        tiles=[_tile_context(kernel, tile) for tile in kernel.tiles] if kernel else [],
         maximum=isinstance(layer.layer, MaxPool),
-        channels_out=list(_channels(layer.kernel)) if layer.kernel else [],
+        channels=source.shape.channels,
+        input_bits=source.format.width,
+        input_signed=source.format.signed,
+        window=layer.window,
+        channels_out=list(_channels(kernel)) if kernel else [],
     )
 
 
@@ -83,6 +116,35 @@ def _operand_width(layer: StreamLayer) -> int:
     if layer.kernel:
         return sum(operand.width for operand in layer.kernel.operands)
     return layer.sources[0].pixel_width * layer.window.taps
+
+
+def _gathered_width(layer: StreamLayer) -> int:
+    """Return the bits that the former gathers for all copies of the kernel."""
+    match layer.former:
+        case "accumulate":
+            return _operand_width(layer)
+        case "window":
+            return layer.patch[0] * layer.patch[1] * layer.sources[0].pixel_width
+    return layer.source_block.pixels * sum(source.pixel_width for source in layer.sources)
+
+
+def _has_gaps(layer: StreamLayer) -> bool:
+    """Tell whether some pixels of the patch lie between the taps of all windows."""
+    if layer.former != "window":
+        return False
+    window = layer.window
+    sides = zip(
+        window.kernel,
+        window.stride,
+        window.dilation,
+        (layer.block.rows, layer.block.columns),
+        layer.patch,
+        strict=True,
+    )
+    return any(
+        len({copy * stride + tap * dilation for copy in range(copies) for tap in range(taps)}) < size
+        for taps, stride, dilation, copies, size in sides
+    )
 
 
 def _pad_value(layer: StreamLayer) -> str:
@@ -100,7 +162,7 @@ def _pad_value(layer: StreamLayer) -> str:
 
 def _tile_context(kernel: Kernel, tile: Tile) -> dict[str, object]:
     # Verilog concatenations name the highest bits first.
-    slices = [f"operands[{low}+:{width}]" for low, width in _runs(kernel, tile.operands)]
+    slices = [f"data_i[{low}+:{width}]" for low, width in _runs(kernel, tile.operands)]
     return {"module": tile.module, "slices": slices[::-1], "output_width": output_width(tile)}
 
 
@@ -121,7 +183,7 @@ def _unused(layer: StreamLayer) -> list[str]:
         return []
     used = {operand for tile in layer.kernel.tiles for operand in tile.operands}
     spare = [index for index in range(len(layer.kernel.operands)) if index not in used]
-    return [f"operands[{low}+:{width}]" for low, width in _runs(layer.kernel, spare)]
+    return [f"data_i[{low}+:{width}]" for low, width in _runs(layer.kernel, spare)]
 
 
 def _channels(kernel: Kernel) -> Iterator[_Channel]:

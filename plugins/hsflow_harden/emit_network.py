@@ -57,8 +57,9 @@ def emit_network(structure: Structure) -> DesignFile:
     graph = structure.graph
     wiring = _Wiring(structure)
     readers = _readers(structure)
-    source = wiring.stream("image", graph.input.pixel_width)
-    wiring.fan_out(INPUT_NAME, source, graph.input.pixel_width, readers[INPUT_NAME])
+    input_width = structure.input_block.pixels * graph.input.pixel_width
+    source = wiring.stream("image", input_width)
+    wiring.fan_out(INPUT_NAME, source, input_width, readers[INPUT_NAME])
     for layer in structure.layers:
         _place(wiring, layer.layer.name, readers)
     result = wiring.ends[_last(structure)][0]
@@ -74,8 +75,8 @@ def emit_network(structure: Structure) -> DesignFile:
         output_shape=output.shape,
         latency=structure.latency,
         interval=structure.initiation_interval,
-        input_width=graph.input.pixel_width,
-        output_width=output.pixel_width,
+        input_width=input_width,
+        output_width=structure.output_block.pixels * output.pixel_width,
         streams=wiring.streams,
         items=wiring.items,
         source=source,
@@ -102,12 +103,13 @@ def _place(wiring: _Wiring, name: str, readers: dict[str, int]) -> None:
     layer = next(layer for layer in wiring.structure.layers if layer.layer.name == name)
     sources = []
     for number, source in enumerate(layer.layer.sources):
-        width = layer.sources[number].pixel_width
+        width = layer.source_block.pixels * layer.sources[number].pixel_width
         stream = wiring.ends[source].pop(0)
         sources.append(
             wiring.fifo(stream, layer.fifo_depths[number], width, f"{layer.identifier}__fifo{number}")
         )
-    output = wiring.stream(f"{layer.identifier}__out", layer.output.pixel_width)
+    width = layer.block.pixels * layer.output.pixel_width
+    output = wiring.stream(f"{layer.identifier}__out", width)
     wiring.items.append(
         {
             "kind": "layer",
@@ -117,4 +119,4 @@ def _place(wiring: _Wiring, name: str, readers: dict[str, int]) -> None:
             "sources": sources,
         }
     )
-    wiring.fan_out(name, output, layer.output.pixel_width, readers[name])
+    wiring.fan_out(name, output, width, readers[name])

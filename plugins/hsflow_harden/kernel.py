@@ -73,6 +73,26 @@ class Requantizer:
 
 
 @dataclass(frozen=True)
+class KernelFigures:
+    """Hold what one copy of a kernel costs and how long it takes, whatever implements it.
+
+    `latency` is the cycles from a complete operand vector to the registered output pixel, `depth` the adder levels,
+    `register_bits` those of its pipeline.
+    """
+
+    latency: int
+    depth: int
+    adders_before_sharing: int
+    adders: int
+    full_adder_bits: int
+    register_bits: int
+
+
+COMPARISON = KernelFigures(1, 0, 0, 0, 0, 0)
+"""A max pool, which compares and adds nothing."""
+
+
+@dataclass(frozen=True)
 class Kernel:
     """Hold the arithmetic of one linear layer. Its latency is the tiles' stages and one register after requantizing."""
 
@@ -87,6 +107,19 @@ class Kernel:
     def latency(self) -> int:
         """Return the cycles from a complete operand vector to the registered output pixel."""
         return self.stages + 1
+
+    @property
+    def figures(self) -> KernelFigures:
+        """Return what one copy costs."""
+        graphs = [tile.pipeline.graph for tile in self.tiles]
+        return KernelFigures(
+            self.latency,
+            max((graph.depth for graph in graphs), default=0),
+            self.adders_before_sharing,
+            sum(len(graph.adders) for graph in graphs),
+            sum(graph.full_adder_bits for graph in graphs),
+            sum(tile.pipeline.register_bits for tile in self.tiles),
+        )
 
 
 @dataclass(frozen=True, eq=False)

@@ -17,12 +17,15 @@ from hsflow.ir.graph import Graph
 from hsflow.ir.verify import verify
 from hsflow.lowering import Effort, LoweringGoal, Objective
 from hsflow.stage import ResourceMark, StageContext, StageKind, StageOptions
+from hsflow_harden.build import build_structure
+from hsflow_harden.cost import layer_cost
 from hsflow_harden.emit_kernel import emit_kernel
 from hsflow_harden.emit_layer import EmitKernel, emit_layer
 from hsflow_harden.emit_network import emit_network
 from hsflow_harden.kernel import Operand, Tile
 from hsflow_harden.lower import HookLowering, LowerMatrix
-from hsflow_harden.structure import Structure, build_structure, layer_cost
+from hsflow_harden.rates import Blocks, choose_blocks, interval_of, pixel_blocks
+from hsflow_harden.structure import Structure
 
 
 class HardenOptions(StageOptions):
@@ -42,6 +45,12 @@ class HardenOptions(StageOptions):
     depth_slack: int | None = Field(
         None, ge=0, description="the same, as levels above the fewest that the layer needs"
     )
+    initiation_interval: int | None = Field(
+        None, ge=1, description="cycles that an image may take; by default one a pixel"
+    )
+    target_throughput: float | None = Field(
+        None, gt=0, allow_inf_nan=False, description="the same, as images a second at the flow's clock"
+    )
     workers: Annotated[int, ResourceMark()] = Field(
         0, ge=0, description="processes that optimize layers; 0 is one for each usable processor"
     )
@@ -51,6 +60,11 @@ class HardenOptions(StageOptions):
         if self.max_depth is not None and self.depth_slack is not None:
             raise PydanticCustomError(
                 "contradiction", "max_depth and depth_slack bound the same depth: leave one of them out"
+            )
+        if self.initiation_interval is not None and self.target_throughput is not None:
+            raise PydanticCustomError(
+                "contradiction",
+                "initiation_interval and target_throughput set the same rate: leave one of them out",
             )
         return self
 
@@ -63,7 +77,7 @@ class HardenOptions(StageOptions):
 
 
 class HardenStage:
-    """Turn every layer but the classifier into adders and wires that take one pixel a cycle."""
+    """Turn every layer but the classifier into adders and wires that take one or more pixels a cycle."""
 
     kind = StageKind.HARDEN
     name = "stream"
@@ -80,11 +94,23 @@ class HardenStage:
         """Return the hardened design of a graph, with the metrics of its hardware."""
         lower, executor = _lowering(options, context)
         structure = build_structure(
-            verify(value), lower, options.adder_levels_per_stage, executor=executor, track=context.track
+            verify(value),
+            lower,
+            options.adder_levels_per_stage,
+            blocks=_blocks(value, options, context),
+            executor=executor,
+            track=context.track,
         )
         design = emit_design(structure, partial(_emit, context.hooks))
         _record(design, context)
         return design
+
+
+def _blocks(graph: Graph, options: HardenOptions, context: StageContext) -> Blocks:
+    interval = options.initiation_interval
+    if options.target_throughput is not None:
+        interval = interval_of(options.target_throughput, context.settings.clock_mhz)
+    return pixel_blocks(graph) if interval is None else choose_blocks(graph, interval)
 
 
 def _lowering(options: HardenOptions, context: StageContext) -> tuple[LowerMatrix, Executor]:
@@ -113,7 +139,14 @@ def emit_design(structure: Structure, emit: EmitKernel = emit_kernel) -> Design:
     costs = tuple(layer_cost(layer) for layer in structure.layers)
     files = tuple(_files(structure, costs, emit))
     return Design(
-        structure.name, structure.graph, files, costs, structure.latency, structure.initiation_interval
+        structure.name,
+        structure.graph,
+        files,
+        costs,
+        structure.latency,
+        structure.initiation_interval,
+        input_block=structure.input_block,
+        output_block=structure.output_block,
     )
 
 

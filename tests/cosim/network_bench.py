@@ -9,10 +9,11 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
+from hsflow_harden.build import build_structure
 from hsflow_harden.emit_kernel import MODULE_VALUES, emit_kernel
 from hsflow_harden.emit_network import network_module
+from hsflow_harden.rates import spread
 from hsflow_harden.stage import emit_design
-from hsflow_harden.structure import build_structure
 from lowered import share
 from simulator import CORES
 from stream_bench import Bench, Log, inputs, outputs, traffic
@@ -20,6 +21,7 @@ from stream_bench import Bench, Log, inputs, outputs, traffic
 from hsflow.design import Design
 from hsflow.ir.graph import FeatureMap, Graph
 from hsflow.ir.interp import interpret
+from hsflow.ir.tensor import ONE_PIXEL, Block
 
 LIBRARY = [
     path
@@ -28,35 +30,46 @@ LIBRARY = [
 ]
 
 
-def harden(graph: Graph, levels: int = 2, bound: int = MODULE_VALUES) -> Design:
-    """Harden `graph` with hsflow's own optimizer; no module of a kernel is larger than `bound`."""
-    structure = build_structure(graph, lambda matrix, ranges, name: share(matrix, ranges), levels)
+def harden(graph: Graph, levels: int = 2, bound: int = MODULE_VALUES, block: Block = ONE_PIXEL) -> Design:
+    """Harden `graph` for blocks of the image; no module of a kernel is larger than `bound`."""
+    structure = build_structure(
+        graph, lambda matrix, ranges, name: share(matrix, ranges), levels, blocks=spread(graph, block)
+    )
     return emit_design(structure, partial(emit_kernel, bound=bound))
 
 
-def words(values: np.ndarray, feature_map: FeatureMap) -> list[int]:
-    """Return (n, channels, height, width) integers as stream words, pixel by pixel."""
-    width = feature_map.format.width
-    pixels = (
-        values.transpose(0, 2, 3, 1).reshape(-1, feature_map.shape.channels) & ((1 << width) - 1)
-    ).tolist()
-    return [sum(value << (width * channel) for channel, value in enumerate(pixel)) for pixel in pixels]
+def words(values: np.ndarray, feature_map: FeatureMap, block: Block = ONE_PIXEL) -> list[int]:
+    """Return (n, channels, height, width) integers as stream words, block by block."""
+    bits = feature_map.format.width
+    images, channels, height, width = values.shape
+    grid = values.reshape(images, channels, height // block.rows, block.rows, width // block.columns, -1)
+    rows = grid.transpose(0, 2, 4, 3, 5, 1).reshape(-1, block.pixels * channels) & ((1 << bits) - 1)
+    return [sum(value << (bits * place) for place, value in enumerate(row)) for row in rows.tolist()]
 
 
 @dataclass(frozen=True)
 class Case:
-    """One network to simulate with some images; `ends` names the traffic at both ends, `bound` a module's size."""
+    """One network to simulate with some images.
+
+    `ends` names the traffic at both ends, `bound` a module's size, `block` what a transfer of the image carries.
+    """
 
     graph: Graph
     images: np.ndarray
     levels: int = 2
     ends: tuple[str, str] = ("full", "full")
     bound: int = MODULE_VALUES
+    block: Block = ONE_PIXEL
+
+    @property
+    def output_block(self) -> Block:
+        """Return what a transfer of the result carries."""
+        return spread(self.graph, self.block)[self.graph.layers[-1].name]
 
     @property
     def expected(self) -> list[int]:
         """Return the words that the interpreter says."""
-        return words(interpret(self.graph, self.images), self.graph.output)
+        return words(interpret(self.graph, self.images), self.graph.output, self.output_block)
 
 
 def simulate(
@@ -67,7 +80,7 @@ def simulate(
     sources = list(LIBRARY)
     designs = []
     for number, case in enumerate(cases):
-        design = harden(case.graph, case.levels, case.bound)
+        design = harden(case.graph, case.levels, case.bound, case.block)
         designs.append(design)
         for file in design.files:
             path = workdir / file.path
@@ -77,10 +90,12 @@ def simulate(
                 text = text.replace(old, new)
             path.write_text(text, encoding="utf-8")
             sources.append(path)
-        pixels, expected = words(case.images, case.graph.input), case.expected
+        beats, expected = words(case.images, case.graph.input, case.block), case.expected
         patterns = [traffic(kind, f"{case.graph.name} {end}") for end, kind in enumerate(case.ends)]
-        bench.source(f"in{number}", case.graph.input.pixel_width, pixels, patterns[0])
-        bench.sink(f"out{number}", case.graph.output.pixel_width, len(expected), patterns[1])
+        width_in = case.block.pixels * case.graph.input.pixel_width
+        width_out = case.output_block.pixels * case.graph.output.pixel_width
+        bench.source(f"in{number}", width_in, beats, patterns[0])
+        bench.sink(f"out{number}", width_out, len(expected), patterns[1])
         ports = f"{inputs(f'in{number}')}, {outputs(f'out{number}')}"
         bench.instance(network_module(case.graph.name), f"dut{number}", {}, ports)
     return bench.simulate(sources, workdir), designs

@@ -24,7 +24,7 @@ from hsflow.ir.addergraph import Adder, AdderGraph, Output
 from hsflow.ir.graph import FeatureMap, Graph, Po2Weight
 from hsflow.ir.network import Network
 from hsflow.ir.serial import ARRAY_TYPES, from_json, to_json
-from hsflow.ir.tensor import Constant, Padding, Shape, TensorFormat, Window
+from hsflow.ir.tensor import Block, Constant, Padding, Shape, TensorFormat, Window
 
 NUMBERS = st.integers(-(1 << 62), 1 << 62)
 REALS = st.floats(allow_nan=False, allow_infinity=False)
@@ -52,6 +52,7 @@ for _type, _strategy in {
     str: st.text(max_size=8),
     Constant: CONSTANTS,
     Interval: INTERVALS,
+    Block: st.builds(Block, st.integers(1, 99), st.integers(1, 99)),
 }.items():
     st.register_type_strategy(_type, _strategy)
 
@@ -143,7 +144,7 @@ def example_network() -> Network:
 
 
 def example_design() -> Design:
-    cost = LayerCost("conv", "example_conv", "conv", *range(len(fields(LayerCost)) - 3))
+    cost = LayerCost("conv", "example_conv", "conv", Block(2, 3), *range(len(fields(LayerCost)) - 4))
     files = (DesignFile("rtl/example.sv", "module example;\nendmodule\n", FileRole.RTL),)
     return Design(
         "example", example_graph(), files, (cost,), 12, 4, NpuPlan(*range(1, 1 + len(fields(NpuPlan))))

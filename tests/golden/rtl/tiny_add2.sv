@@ -21,8 +21,8 @@ module tiny_add2 (
 
   localparam int Latency = 2;
 
-  logic operands_valid, operands_ready;
-  logic [31:0] operands;
+  logic gathered_valid, gathered_ready;
+  logic [31:0] gathered;
   hsflow_stream_join #(
     .Width0(16),
     .Width1(16)
@@ -33,64 +33,38 @@ module tiny_add2 (
     .valid1_i,
     .ready1_o,
     .data1_i,
-    .valid_o(operands_valid),
-    .ready_i(operands_ready),
-    .data_o (operands)
+    .valid_o(gathered_valid),
+    .ready_i(gathered_ready),
+    .data_o (gathered)
   );
 
   // The pipeline advances as a whole unless its end is stuck.
   logic [Latency-1:0] valid_q;
   logic enable, result_ready;
   assign enable         = result_ready | ~valid_q[Latency-1];
-  assign operands_ready = enable;
+  assign gathered_ready = enable;
   always_ff @(posedge clk_i or negedge rst_ni) begin
     if (!rst_ni) begin
       valid_q <= '0;
     end else if (enable) begin
-      valid_q <= Latency'({valid_q, operands_valid});
+      valid_q <= Latency'({valid_q, gathered_valid});
     end
   end
 
-  logic [15:0] result_d, result_q;
+  logic [15:0] result;
+  for (genvar copy = 0; copy < 1; copy++) begin : g_copy
+    logic [31:0] operands;
+    assign operands = {
+      gathered[16 + copy*16 +: 16],
+      gathered[copy*16 +: 16]
+    };
 
-  logic [19:0] sums0;
-  tiny_add2__tile0 u_tile0 (
-    .clk_i,
-    .enable_i(enable),
-    .data_i({
-      operands[0+:32]
-    }),
-    .data_o(sums0)
-  );
-
-  hsflow_requantize #(
-    .InWidth (11),
-    .Bias    (64'sd64),
-    .Shift   (7),
-    .Low     (0),
-    .High    (20),
-    .OutWidth(8),
-    .Negate  (1'b0)
-  ) u_requantize0 (
-    .acc_i ({1'b0, sums0[0+:10]}),
-    .data_o(result_d[0+:8])
-  );
-
-  hsflow_requantize #(
-    .InWidth (11),
-    .Bias    (64'sd512),
-    .Shift   (10),
-    .Low     (0),
-    .High    (215),
-    .OutWidth(8),
-    .Negate  (1'b0)
-  ) u_requantize1 (
-    .acc_i ({1'b0, sums0[10+:10]}),
-    .data_o(result_d[8+:8])
-  );
-
-  always_ff @(posedge clk_i) begin
-    if (enable) result_q <= result_d;
+    tiny_add2__kernel u_kernel (
+      .clk_i,
+      .enable_i(enable),
+      .data_i  (operands),
+      .data_o  (result[copy*16 +: 16])
+    );
   end
 
   hsflow_stream_register #(
@@ -100,7 +74,7 @@ module tiny_add2 (
     .rst_ni,
     .valid_i(valid_q[Latency-1]),
     .ready_o(result_ready),
-    .data_i (result_q),
+    .data_i (result),
     .valid_o,
     .ready_i,
     .data_o

@@ -17,76 +17,50 @@ module tiny_average4 (
 
   localparam int Latency = 1;
 
-  logic operands_valid, operands_ready;
-  logic [19:0] operands;
+  logic gathered_valid, gathered_ready;
+  logic [19:0] gathered;
   hsflow_accumulate #(
-    .Channels(2),
-    .InWidth (8),
-    .Signed  (1'b0),
-    .Pixels  (4),
-    .OutWidth(10)
+    .Channels   (2),
+    .InWidth    (8),
+    .Signed     (1'b0),
+    .Pixels     (4),
+    .BlockPixels(1),
+    .OutWidth   (10)
   ) u_accumulate (
     .clk_i,
     .rst_ni,
     .valid_i,
     .ready_o,
     .data_i,
-    .valid_o(operands_valid),
-    .ready_i(operands_ready),
-    .data_o (operands)
+    .valid_o(gathered_valid),
+    .ready_i(gathered_ready),
+    .data_o (gathered)
   );
 
   // The pipeline advances as a whole unless its end is stuck.
   logic [Latency-1:0] valid_q;
   logic enable, result_ready;
   assign enable         = result_ready | ~valid_q[Latency-1];
-  assign operands_ready = enable;
+  assign gathered_ready = enable;
   always_ff @(posedge clk_i or negedge rst_ni) begin
     if (!rst_ni) begin
       valid_q <= '0;
     end else if (enable) begin
-      valid_q <= Latency'({valid_q, operands_valid});
+      valid_q <= Latency'({valid_q, gathered_valid});
     end
   end
 
-  logic [15:0] result_d, result_q;
+  logic [15:0] result;
+  for (genvar copy = 0; copy < 1; copy++) begin : g_copy
+    logic [19:0] operands;
+    assign operands = gathered;
 
-  logic [16:0] sums0;
-  tiny_average4__tile0 u_tile0 (
-    .data_i({
-      operands[0+:20]
-    }),
-    .data_o(sums0)
-  );
-
-  hsflow_requantize #(
-    .InWidth (8),
-    .Bias    (64'sd2),
-    .Shift   (2),
-    .Low     (0),
-    .High    (255),
-    .OutWidth(8),
-    .Negate  (1'b0)
-  ) u_requantize0 (
-    .acc_i ({1'b0, sums0[0+:7]}),
-    .data_o(result_d[0+:8])
-  );
-
-  hsflow_requantize #(
-    .InWidth (11),
-    .Bias    (64'sd0),
-    .Shift   (-1),
-    .Low     (0),
-    .High    (255),
-    .OutWidth(8),
-    .Negate  (1'b0)
-  ) u_requantize1 (
-    .acc_i ({1'b0, sums0[7+:10]}),
-    .data_o(result_d[8+:8])
-  );
-
-  always_ff @(posedge clk_i) begin
-    if (enable) result_q <= result_d;
+    tiny_average4__kernel u_kernel (
+      .clk_i,
+      .enable_i(enable),
+      .data_i  (operands),
+      .data_o  (result[copy*16 +: 16])
+    );
   end
 
   hsflow_stream_register #(
@@ -96,7 +70,7 @@ module tiny_average4 (
     .rst_ni,
     .valid_i(valid_q[Latency-1]),
     .ready_o(result_ready),
-    .data_i (result_q),
+    .data_i (result),
     .valid_o,
     .ready_i,
     .data_o

@@ -17,66 +17,37 @@ module tiny_left (
 
   localparam int Latency = 2;
 
+  logic gathered_valid, gathered_ready;
+  logic [15:0] gathered;
   // Pointwise: every pixel is a complete operand vector.
-  logic operands_valid, operands_ready;
-  logic [15:0] operands;
-  assign operands_valid = valid_i;
-  assign ready_o        = operands_ready;
-  assign operands       = data_i;
+  assign gathered_valid = valid_i;
+  assign ready_o        = gathered_ready;
+  assign gathered       = data_i;
 
   // The pipeline advances as a whole unless its end is stuck.
   logic [Latency-1:0] valid_q;
   logic enable, result_ready;
   assign enable         = result_ready | ~valid_q[Latency-1];
-  assign operands_ready = enable;
+  assign gathered_ready = enable;
   always_ff @(posedge clk_i or negedge rst_ni) begin
     if (!rst_ni) begin
       valid_q <= '0;
     end else if (enable) begin
-      valid_q <= Latency'({valid_q, operands_valid});
+      valid_q <= Latency'({valid_q, gathered_valid});
     end
   end
 
-  logic [15:0] result_d, result_q;
+  logic [15:0] result;
+  for (genvar copy = 0; copy < 1; copy++) begin : g_copy
+    logic [15:0] operands;
+    assign operands = gathered[copy*16 +: 16];
 
-  logic [18:0] sums0;
-  tiny_left__tile0 u_tile0 (
-    .clk_i,
-    .enable_i(enable),
-    .data_i({
-      operands[0+:16]
-    }),
-    .data_o(sums0)
-  );
-
-  hsflow_requantize #(
-    .InWidth (9),
-    .Bias    (64'sd1621),
-    .Shift   (7),
-    .Low     (0),
-    .High    (255),
-    .OutWidth(8),
-    .Negate  (1'b0)
-  ) u_requantize0 (
-    .acc_i ({sums0[0+:9]}),
-    .data_o(result_d[0+:8])
-  );
-
-  hsflow_requantize #(
-    .InWidth (14),
-    .Bias    (64'sd1851),
-    .Shift   (8),
-    .Low     (0),
-    .High    (91),
-    .OutWidth(8),
-    .Negate  (1'b0)
-  ) u_requantize1 (
-    .acc_i ({sums0[9+:10], 4'b0}),
-    .data_o(result_d[8+:8])
-  );
-
-  always_ff @(posedge clk_i) begin
-    if (enable) result_q <= result_d;
+    tiny_left__kernel u_kernel (
+      .clk_i,
+      .enable_i(enable),
+      .data_i  (operands),
+      .data_o  (result[copy*16 +: 16])
+    );
   end
 
   hsflow_stream_register #(
@@ -86,7 +57,7 @@ module tiny_left (
     .rst_ni,
     .valid_i(valid_q[Latency-1]),
     .ready_o(result_ready),
-    .data_i (result_q),
+    .data_i (result),
     .valid_o,
     .ready_i,
     .data_o

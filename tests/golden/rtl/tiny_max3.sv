@@ -17,12 +17,14 @@ module tiny_max3 (
 
   localparam int Latency = 1;
 
-  logic operands_valid, operands_ready;
-  logic [63:0] operands;
+  logic gathered_valid, gathered_ready;
+  logic [63:0] gathered;
   hsflow_window #(
     .PixelWidth    (16),
     .Height        (4),
     .Width         (4),
+    .BlockHeight   (1),
+    .BlockWidth    (1),
     .KernelHeight  (2),
     .KernelWidth   (2),
     .StrideHeight  (2),
@@ -40,38 +42,45 @@ module tiny_max3 (
     .valid_i,
     .ready_o,
     .data_i,
-    .valid_o(operands_valid),
-    .ready_i(operands_ready),
-    .data_o (operands)
+    .valid_o(gathered_valid),
+    .ready_i(gathered_ready),
+    .data_o (gathered)
   );
 
   // The pipeline advances as a whole unless its end is stuck.
   logic [Latency-1:0] valid_q;
   logic enable, result_ready;
   assign enable         = result_ready | ~valid_q[Latency-1];
-  assign operands_ready = enable;
+  assign gathered_ready = enable;
   always_ff @(posedge clk_i or negedge rst_ni) begin
     if (!rst_ni) begin
       valid_q <= '0;
     end else if (enable) begin
-      valid_q <= Latency'({valid_q, operands_valid});
+      valid_q <= Latency'({valid_q, gathered_valid});
     end
   end
 
-  logic [15:0] result_d, result_q;
+  logic [15:0] result;
+  for (genvar copy = 0; copy < 1; copy++) begin : g_copy
+    logic [63:0] operands;
+    // The patch is 2 pixels wide; the window of this copy begins at its pixel `Corner`.
+    localparam int Corner = (copy / 1) * 4
+        + (copy % 1) * 2;
+    for (genvar row = 0; row < 2; row++) begin : g_row
+      for (genvar column = 0; column < 2; column++) begin : g_column
+        localparam int Pixel = Corner + row * 2
+            + column * 1;
+        assign operands[(row*2 + column)*16 +: 16] =
+            gathered[Pixel*16 +: 16];
+      end
+    end
 
-  hsflow_max #(
-    .Channels(2),
-    .Width   (8),
-    .Signed  (1'b0),
-    .Taps    (4)
-  ) u_max (
-    .data_i(operands),
-    .data_o(result_d)
-  );
-
-  always_ff @(posedge clk_i) begin
-    if (enable) result_q <= result_d;
+    tiny_max3__kernel u_kernel (
+      .clk_i,
+      .enable_i(enable),
+      .data_i  (operands),
+      .data_o  (result[copy*16 +: 16])
+    );
   end
 
   hsflow_stream_register #(
@@ -81,7 +90,7 @@ module tiny_max3 (
     .rst_ni,
     .valid_i(valid_q[Latency-1]),
     .ready_o(result_ready),
-    .data_i (result_q),
+    .data_i (result),
     .valid_o,
     .ready_i,
     .data_o

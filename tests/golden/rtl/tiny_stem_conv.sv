@@ -17,12 +17,14 @@ module tiny_stem_conv (
 
   localparam int Latency = 3;
 
-  logic operands_valid, operands_ready;
-  logic [71:0] operands;
+  logic gathered_valid, gathered_ready;
+  logic [71:0] gathered;
   hsflow_window #(
     .PixelWidth    (8),
     .Height        (4),
     .Width         (4),
+    .BlockHeight   (1),
+    .BlockWidth    (1),
     .KernelHeight  (3),
     .KernelWidth   (3),
     .StrideHeight  (1),
@@ -40,68 +42,45 @@ module tiny_stem_conv (
     .valid_i,
     .ready_o,
     .data_i,
-    .valid_o(operands_valid),
-    .ready_i(operands_ready),
-    .data_o (operands)
+    .valid_o(gathered_valid),
+    .ready_i(gathered_ready),
+    .data_o (gathered)
   );
-
-  // No weight reads these operands.
-  wire unused_operands = ^{operands[0+:8], operands[24+:8]};
 
   // The pipeline advances as a whole unless its end is stuck.
   logic [Latency-1:0] valid_q;
   logic enable, result_ready;
   assign enable         = result_ready | ~valid_q[Latency-1];
-  assign operands_ready = enable;
+  assign gathered_ready = enable;
   always_ff @(posedge clk_i or negedge rst_ni) begin
     if (!rst_ni) begin
       valid_q <= '0;
     end else if (enable) begin
-      valid_q <= Latency'({valid_q, operands_valid});
+      valid_q <= Latency'({valid_q, gathered_valid});
     end
   end
 
-  logic [15:0] result_d, result_q;
+  logic [15:0] result;
+  for (genvar copy = 0; copy < 1; copy++) begin : g_copy
+    logic [71:0] operands;
+    // The patch is 3 pixels wide; the window of this copy begins at its pixel `Corner`.
+    localparam int Corner = (copy / 1) * 3
+        + (copy % 1) * 1;
+    for (genvar row = 0; row < 3; row++) begin : g_row
+      for (genvar column = 0; column < 3; column++) begin : g_column
+        localparam int Pixel = Corner + row * 3
+            + column * 1;
+        assign operands[(row*3 + column)*8 +: 8] =
+            gathered[Pixel*8 +: 8];
+      end
+    end
 
-  logic [27:0] sums0;
-  tiny_stem_conv__tile0 u_tile0 (
-    .clk_i,
-    .enable_i(enable),
-    .data_i({
-      operands[32+:40],
-      operands[8+:16]
-    }),
-    .data_o(sums0)
-  );
-
-  hsflow_requantize #(
-    .InWidth (15),
-    .Bias    (64'sd188),
-    .Shift   (5),
-    .Low     (0),
-    .High    (255),
-    .OutWidth(8),
-    .Negate  (1'b0)
-  ) u_requantize0 (
-    .acc_i ({sums0[0+:13], 2'b0}),
-    .data_o(result_d[0+:8])
-  );
-
-  hsflow_requantize #(
-    .InWidth (17),
-    .Bias    (64'sd2297),
-    .Shift   (7),
-    .Low     (0),
-    .High    (117),
-    .OutWidth(8),
-    .Negate  (1'b1)
-  ) u_requantize1 (
-    .acc_i ({sums0[13+:15], 2'b0}),
-    .data_o(result_d[8+:8])
-  );
-
-  always_ff @(posedge clk_i) begin
-    if (enable) result_q <= result_d;
+    tiny_stem_conv__kernel u_kernel (
+      .clk_i,
+      .enable_i(enable),
+      .data_i  (operands),
+      .data_o  (result[copy*16 +: 16])
+    );
   end
 
   hsflow_stream_register #(
@@ -111,7 +90,7 @@ module tiny_stem_conv (
     .rst_ni,
     .valid_i(valid_q[Latency-1]),
     .ready_o(result_ready),
-    .data_i (result_q),
+    .data_i (result),
     .valid_o,
     .ready_i,
     .data_o

@@ -1,0 +1,166 @@
+# SPDX-License-Identifier: Apache-2.0
+"""From an integer graph to its stream structure: names, kernels lowered in parallel, schedule."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import islice
+from typing import Protocol, TypeVar
+
+from hsflow.errors import ModelError
+from hsflow.executor import Executor, SerialExecutor
+from hsflow.ir.addergraph import AdderGraph
+from hsflow.ir.graph import Dense, FeatureMap, Graph, MaxPool
+from hsflow.ir.network import INPUT_NAME
+from hsflow.keywords import SYSTEMVERILOG_KEYWORDS
+from hsflow_harden.kernel import COMPARISON, HardenedLayer, Kernel, KernelFigures, KernelPlan, plan_kernel
+from hsflow_harden.lower import LowerMatrix, lower_tasks
+from hsflow_harden.names import identifiers
+from hsflow_harden.rates import Blocks, pixel_blocks
+from hsflow_harden.schedule import schedule
+from hsflow_harden.structure import StreamLayer, Structure
+
+T = TypeVar("T")
+
+SERIAL = SerialExecutor()
+
+
+class Track(Protocol):
+    """Be a progress bar around an iteration, as `StageContext.track` is."""
+
+    def __call__(
+        self, items: Iterable[T], description: str | Callable[[], str], total: int | None = None
+    ) -> Iterable[T]:
+        """Iterate over `items`."""
+
+
+def untracked(
+    items: Iterable[T], description: str | Callable[[], str], total: int | None = None
+) -> Iterable[T]:
+    """Be the `Track` that shows nothing."""
+    return items
+
+
+def build_structure(
+    graph: Graph,
+    lower: LowerMatrix,
+    levels: int,
+    *,
+    blocks: Blocks | None = None,
+    executor: Executor = SERIAL,
+    track: Track = untracked,
+) -> Structure:
+    """Harden every layer of `graph` but its programmable classifier, and schedule the stream.
+
+    Args:
+        graph: a verified graph.
+        lower: makes the adder graph of an integer matrix.
+        levels: adder levels between two pipeline registers, at least 1.
+        blocks: what a transfer of each feature map carries (`hsflow_harden.rates`); by default a pixel.
+        executor: where matrices are lowered; `lower` must be a value that can go there.
+        track: shows the layers done and the adders so far.
+
+    Raises:
+        ModelError: if the graph's name cannot begin a module's name.
+    """
+    plans = plan_kernels(graph)
+    graphs = _lowered(plans, lower, executor, track)
+    kernels = {plan.layer.name: plan.kernel(graphs[plan.layer.name], levels) for plan in plans}
+    figures = {name: kernel.figures for name, kernel in kernels.items()}
+    blocks = pixel_blocks(graph) if blocks is None else blocks
+    return schedule(graph, stream_layers(graph, blocks, figures, kernels), blocks[INPUT_NAME])
+
+
+def plan_kernels(graph: Graph) -> list[KernelPlan]:
+    """Return the matrices of every layer that adds.
+
+    Raises:
+        ModelError: if the graph's name cannot begin a module's name.
+    """
+    modules = _identifiers(graph)
+    return [
+        plan_kernel(layer, _sources(graph, layer), f"{graph.name}_{modules[layer.name]}")
+        for layer in _hardened(graph)
+        if not isinstance(layer, MaxPool)
+    ]
+
+
+def stream_layers(
+    graph: Graph, blocks: Blocks, figures: Mapping[str, KernelFigures], kernels: Mapping[str, Kernel]
+) -> tuple[StreamLayer, ...]:
+    """Return the layers of the stream, not yet scheduled; `kernels` may lack what `figures` describe."""
+    names = _identifiers(graph)
+    return tuple(
+        StreamLayer(
+            layer,
+            names[layer.name],
+            f"{graph.name}_{names[layer.name]}",
+            _sources(graph, layer),
+            graph.feature_maps[layer.name],
+            figures.get(layer.name, COMPARISON),
+            kernels.get(layer.name),
+            blocks[layer.sources[0]],
+            blocks[layer.name],
+        )
+        for layer in _hardened(graph)
+    )
+
+
+def _lowered(
+    plans: Sequence[KernelPlan], lower: LowerMatrix, executor: Executor, track: Track
+) -> dict[str, list[AdderGraph]]:
+    """Return the adder graphs of each layer, all layers' matrices lowered as one heap of work."""
+    tasks = [task for plan in plans for task in plan.tasks]
+    progress = _Progress(Counter(task.layer for task in tasks))
+    graphs: dict[int, AdderGraph] = {}
+    for place, graph in track(lower_tasks(tasks, lower, executor), progress.text, len(tasks)):
+        graphs[place] = graph
+        progress.count(tasks[place].layer, graph)
+    ordered = (graphs[place] for place in range(len(tasks)))
+    return {plan.layer.name: list(islice(ordered, len(plan.blocks))) for plan in plans}
+
+
+class _Progress:
+    """Count the layers that are done and the adders so far."""
+
+    def __init__(self, waiting: Counter[str]) -> None:
+        self.waiting, self.layers, self.adders = waiting, len(waiting), 0
+
+    def count(self, layer: str, graph: AdderGraph) -> None:
+        """Take note of a graph of `layer`."""
+        self.waiting -= Counter((layer,))
+        self.adders += len(graph.adders)
+
+    def text(self) -> str:
+        """Return what there is to tell."""
+        return f"harden: {self.layers - len(self.waiting)} of {self.layers} layers, {self.adders:,} adders"
+
+
+def _check_name(name: str) -> None:
+    library = name.lower() == "hsflow" or name.lower().startswith("hsflow_")
+    if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_]*", name) or name in SYSTEMVERILOG_KEYWORDS or library:
+        raise ModelError(
+            "a design cannot have this name",
+            where="the network's name",
+            got=repr(name),
+            expected="a letter, then letters, digits and _; no keyword; not hsflow or hsflow_*, which name the library",
+            hint="choose another name in flow.toml",
+        )
+
+
+def _hardened(graph: Graph) -> list[HardenedLayer]:
+    return [layer for layer in graph.layers if not isinstance(layer, Dense)]
+
+
+def _identifiers(graph: Graph) -> Mapping[str, str]:
+    """Return the identifier of each hardened layer, which together with the network's name is its module's."""
+    _check_name(graph.name)
+    prefix = f"{graph.name}_"
+    keywords = (word.removeprefix(prefix) for word in SYSTEMVERILOG_KEYWORDS if word.startswith(prefix))
+    return identifiers((layer.name for layer in _hardened(graph)), reserved=keywords)
+
+
+def _sources(graph: Graph, layer: HardenedLayer) -> tuple[FeatureMap, ...]:
+    return tuple(graph.feature_maps[source] for source in layer.sources)

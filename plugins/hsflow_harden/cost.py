@@ -1,0 +1,74 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a layer costs: adders, registers, line buffers and FIFOs of all copies of its kernel."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from hsflow.design import LayerCost
+from hsflow.ir.graph import Add, AveragePool, Conv, MaxPool
+from hsflow_harden import blocks
+from hsflow_harden.kernel import sum_width
+from hsflow_harden.structure import StreamLayer
+
+
+def layer_cost(layer: StreamLayer) -> LayerCost:
+    """Return the scheduler's figures for one layer."""
+    weights = layer.layer.weight.integers if isinstance(layer.layer, Conv) else np.zeros(0, dtype=np.int64)
+    figures, copies = layer.figures, layer.block.pixels
+    window_bits, line_bits = _former_bits(layer)
+    return LayerCost(
+        name=layer.layer.name,
+        module=layer.module,
+        kind=describe_kind(layer),
+        block=layer.block,
+        copies=copies,
+        weights=int(weights.size),
+        zero_weights=int((weights == 0).sum()),
+        adders_before_sharing=copies * figures.adders_before_sharing,
+        adders=copies * figures.adders,
+        full_adder_bits=copies * figures.full_adder_bits,
+        adder_depth=figures.depth,
+        kernel_latency=figures.latency,
+        register_bits=copies * figures.register_bits + _stream_bits(layer) + window_bits,
+        line_buffer_bits=line_bits,
+        fifo_bits=sum(
+            depth * layer.source_block.pixels * source.pixel_width
+            for depth, source in zip(layer.fifo_depths, layer.sources, strict=True)
+        ),
+        initiation_interval=layer.initiation_interval,
+    )
+
+
+def _stream_bits(layer: StreamLayer) -> int:
+    """Return the bits of the kernels' last registers, of the stream register's two words, and their valid bits."""
+    output_bits = layer.block.pixels * layer.output.pixel_width
+    return 3 * (output_bits + 1) + layer.kernel_latency - 1
+
+
+def _former_bits(layer: StreamLayer) -> tuple[int, int]:
+    """Return the bits of the former's registers and of the line buffers."""
+    if layer.former == "window":
+        return blocks.former_bits(layer.window, layer.sources[0], layer.source_block, layer.layer.name)
+    if layer.former == "accumulate" and isinstance(layer.layer, AveragePool):
+        source = layer.sources[0]
+        return 2 * source.shape.channels * sum_width(layer.layer, source), 0
+    return 0, 0
+
+
+def describe_kind(layer: StreamLayer) -> str:
+    """Return the layer's kind in words, such as "depthwise convolution 3x3, stride 2"."""
+    node = layer.layer
+    if isinstance(node, Add):
+        return "residual add"
+    size = f"{node.window.kernel[0]}x{node.window.kernel[1]}"
+    stride = "" if node.window.stride == (1, 1) else f", stride {node.window.stride[0]}"
+    if isinstance(node, MaxPool):
+        return f"max pool {size}{stride}"
+    if not isinstance(node, Conv):
+        return f"average pool {size}{stride}"
+    depthwise = node.groups > 1 and node.groups == layer.sources[0].shape.channels
+    kind = (
+        "depthwise" if depthwise else "grouped" if node.groups > 1 else "pointwise" if size == "1x1" else ""
+    )
+    return f"{kind} convolution {size}{stride}".strip()

@@ -1,0 +1,52 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Kernel of layer 'average4': 2 operands to 2 channels of a pixel,
+// 0 adders, latency 1.
+module tiny_average4__kernel (
+  input  logic clk_i,
+  input  logic enable_i,
+  input  logic [19:0] data_i,
+  output logic [15:0] data_o
+);
+
+  logic [15:0] result;
+
+  logic [16:0] sums0;
+  tiny_average4__tile0 u_tile0 (
+    .data_i({
+      data_i[0+:20]
+    }),
+    .data_o(sums0)
+  );
+
+  hsflow_requantize #(
+    .InWidth (8),
+    .Bias    (64'sd2),
+    .Shift   (2),
+    .Low     (0),
+    .High    (255),
+    .OutWidth(8),
+    .Negate  (1'b0)
+  ) u_requantize0 (
+    .acc_i ({1'b0, sums0[0+:7]}),
+    .data_o(result[0+:8])
+  );
+
+  hsflow_requantize #(
+    .InWidth (11),
+    .Bias    (64'sd0),
+    .Shift   (-1),
+    .Low     (0),
+    .High    (255),
+    .OutWidth(8),
+    .Negate  (1'b0)
+  ) u_requantize1 (
+    .acc_i ({1'b0, sums0[7+:10]}),
+    .data_o(result[8+:8])
+  );
+
+  always_ff @(posedge clk_i) begin
+    if (enable_i) data_o <= result;
+  end
+
+endmodule
