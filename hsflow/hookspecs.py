@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from hsflow.ir.network import Network
     from hsflow.ir.tensor import Shape
     from hsflow.lowering import LoweringGoal
+    from hsflow.plan import Plan, PlanRequest, SketchedNetwork
     from hsflow.report.content import Section
     from hsflow.report.result import Result
     from hsflow.stage import Stage, StageEvent
@@ -116,6 +117,45 @@ def hsflow_emulate(graph: Graph, images: Any, track: Any) -> IntArray | None:
     """Return what `hsflow.ir.interp.interpret` returns, every integer of it, but faster; or None.
 
     `track` wraps an iteration for a progress bar, as `StageContext.track` does.
+    """
+
+
+@hookspec(firstresult=True)
+def hsflow_sketch_network(
+    model: str, width: float | None, resolution: int | None, seed: int
+) -> SketchedNetwork | None:
+    """Return the float network of an architecture's name or of a file, in a second or two; or None if it is not yours.
+
+    Args:
+        model: a name, or the path of a file.
+        width: factor of the channels, where an architecture has one; None is its own.
+        resolution: height and width of the image; None are the architecture's own.
+        seed: draws the weights of an architecture that has none; the result says that they are random.
+    """
+
+
+@hookspec(firstresult=True)
+def hsflow_sketch_graph(network: Network, sparsity: float) -> Graph | None:
+    """Return an integer graph of a float network, without any data: one whose hardware is like that of a real one.
+
+    At least the share `sparsity` of the weights of each convolution is zero.
+    """
+
+
+@hookspec(firstresult=True)
+def hsflow_plan_network(graph: Graph, request: PlanRequest) -> Plan | None:
+    """Return what the hardened layers of a graph cost and how fast they are, without making RTL; or None.
+
+    Raises:
+        ConfigurationError: if they cannot be as fast as requested; the message says how fast they can be.
+    """
+
+
+@hookspec(firstresult=True)
+def hsflow_plan_classifier(design: Design) -> Design | None:
+    """Return a planned design, which has no files, as a chip: with the NPU for its classifier, if it has one.
+
+    `npu`, `initiation_interval` and `latency` are what may change.
     """
 
 

@@ -7,6 +7,7 @@ from hsflow import hookimpl
 from hsflow.design import Design, DesignFile
 from hsflow.ir.graph import Graph
 from hsflow.stage import Stage
+from hsflow_npu.plan import plan_classifier
 from hsflow_npu.stage import NpuStage, memory_file
 
 
@@ -20,3 +21,9 @@ def hsflow_stages() -> list[Stage]:
 def hsflow_program_classifier(design: Design, graph: Graph) -> DesignFile | None:
     """Assemble the classifier's memory image; other plugins are asked first."""
     return memory_file(design, graph)
+
+
+@hookimpl(trylast=True)
+def hsflow_plan_classifier(design: Design) -> Design:
+    """Plan the NPU; other plugins are asked first."""
+    return plan_classifier(design)

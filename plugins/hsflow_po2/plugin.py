@@ -10,6 +10,7 @@ from hsflow import hookimpl
 from hsflow.data import Dataset
 from hsflow.fixedpoint import IntArray
 from hsflow.ir.graph import Graph
+from hsflow.ir.network import Network
 from hsflow.stage import Stage
 from hsflow_po2.stage import Po2Quantizer
 
@@ -36,3 +37,11 @@ def hsflow_train_classifier(graph: Graph, dataset: Dataset, seed: int, track: An
     return finetune_classifier(
         graph, dataset.train_images, dataset.train_labels, dataset.classes, seed, track=track
     )
+
+
+@hookimpl(trylast=True)
+def hsflow_sketch_graph(network: Network, sparsity: float) -> Graph:
+    """Round weights to the nearest powers of two; other plugins are asked first."""
+    from hsflow_po2.sketch import sketch_graph
+
+    return sketch_graph(network, sparsity)
