@@ -18,7 +18,6 @@ from hsflow_harden.blocks import ONE_PIXEL, axes
 
 STREAM_REGISTER_LATENCY = 1
 WINDOW_LATENCY = 1
-ACCUMULATE_LATENCY = 1
 FIFO_LATENCY = 1
 
 

@@ -74,6 +74,17 @@ def random_words(width: int, count: int, seed: str) -> list[int]:
     return [generator.getrandbits(width) for _ in range(count)]
 
 
+def split(words: Sequence[int], width: int, count: int) -> list[list[int]]:
+    """Cut each word into `count` fields of `width` bits, the lowest first."""
+    return [[word >> (width * i) & ((1 << width) - 1) for i in range(count)] for word in words]
+
+
+def signed(value: int, width: int) -> int:
+    """Read the lowest `width` bits as two's complement."""
+    value &= (1 << width) - 1
+    return value - (1 << width) if value >> (width - 1) else value
+
+
 @dataclass
 class Bench:
     """Collect streams and instances, then `simulate` them together."""

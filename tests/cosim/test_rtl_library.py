@@ -1,20 +1,19 @@
 # SPDX-License-Identifier: Apache-2.0
 """The hand-written stream and requantize modules against Python models, under random traffic; lint of all RTL.
 
-Every design of this file lives in one generated testbench, so that only one build is paid for. The window, and
-the modules at the chip's edge, have files of their own: test_rtl_window.py, test_rtl_edge.py.
+Every design of this file lives in one generated testbench, so that only one build is paid for. The window,
+the accumulator and the modules at the chip's edge have files of their own: test_rtl_*.py.
 """
 
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 from simulator import CORES, lint, run
-from stream_bench import Bench, Log, inputs, outputs, random_words, read_log, traffic
+from stream_bench import Bench, Log, inputs, outputs, random_words, read_log, signed, traffic
 
 CORE_NAMES = ("stream", "window", "requantize", "axil")
 RTL = [path for core in CORE_NAMES for path in sorted((CORES / core / "rtl").glob("*.sv"))]
@@ -27,17 +26,6 @@ QUEUES = {"register": ("hsflow_stream_register", 2)} | {
     f"fifo{depth}": ("hsflow_stream_fifo", depth) for depth in (1, 2, 3, 5, 8)
 }
 FAULTS = {"dropped": 0, "flipped": 1, "changed": 2, "retracted": 3, "repeated": 4}
-
-
-def split(words: Sequence[int], width: int, count: int) -> list[list[int]]:
-    """Cut each word into `count` fields of `width` bits, the lowest first."""
-    return [[word >> (width * i) & ((1 << width) - 1) for i in range(count)] for word in words]
-
-
-def signed(value: int, width: int) -> int:
-    """Read the lowest `width` bits as two's complement."""
-    value &= (1 << width) - 1
-    return value - (1 << width) if value >> (width - 1) else value
 
 
 # Queues: register and FIFO.
@@ -168,82 +156,6 @@ def test_join_pairs_the_words(log: Log, mode: str) -> None:
 def test_join_shows_without_ready(log: Log) -> None:
     assert log.offered("join_never_out") == 1
     assert log.taken("join_never_in0") == log.taken("join_never_in1") == []
-
-
-# Accumulate.
-
-
-@dataclass(frozen=True)
-class Sum:
-    """One configuration of hsflow_accumulate."""
-
-    name: str
-    channels: int
-    in_width: int
-    is_signed: bool
-    pixels: int
-    out_width: int
-
-    def inputs(self) -> list[int]:
-        return random_words(self.channels * self.in_width, 12 * self.pixels, self.name)
-
-    def expected(self) -> list[int]:
-        pixels = split(self.inputs(), self.in_width, self.channels)
-        values = [[signed(v, self.in_width) if self.is_signed else v for v in pixel] for pixel in pixels]
-        images = [values[i : i + self.pixels] for i in range(0, len(values), self.pixels)]
-        sums = [[sum(channel) for channel in zip(*image, strict=True)] for image in images]
-        mask = (1 << self.out_width) - 1
-        return [sum((value & mask) << (i * self.out_width) for i, value in enumerate(row)) for row in sums]
-
-
-SUMS = (
-    Sum("sum_unsigned", 3, 8, False, 9, 12),
-    Sum("sum_signed", 2, 5, True, 4, 7),
-    Sum("sum_single", 2, 6, True, 1, 9),
-    Sum("sum_same_width", 1, 7, False, 1, 7),
-    Sum("sum_large", 1, 1, False, 49, 6),
-)
-
-
-def add_sum(bench: Bench, case: Sum, name: str, modes: tuple[str, str], is_signed: bool) -> None:
-    width = case.channels * case.in_width
-    source = bench.source(f"{name}_in", width, case.inputs(), traffic(modes[0], f"{name} in"))
-    sink = bench.sink(f"{name}_out", case.channels * case.out_width, 12, traffic(modes[1], f"{name} out"))
-    parameters: dict[str, object] = {
-        "Channels": case.channels,
-        "InWidth": case.in_width,
-        "Signed": int(is_signed),
-    }
-    parameters |= {"Pixels": case.pixels, "OutWidth": case.out_width}
-    bench.instance("hsflow_accumulate", name, parameters, f"{inputs(source)}, {outputs(sink)}")
-
-
-def add_sums(bench: Bench) -> None:
-    for case in SUMS:
-        for mode in MODES:
-            add_sum(bench, case, f"{case.name}_{mode}", (mode, mode), case.is_signed)
-        add_sum(bench, case, f"{case.name}_slow", ("full", "bursty"), case.is_signed)
-    add_sum(bench, SUMS[1], "sum_fault", ("full", "full"), not SUMS[1].is_signed)
-
-
-@pytest.mark.parametrize("mode", [*MODES, "slow"])
-@pytest.mark.parametrize("case", SUMS, ids=lambda case: case.name)
-def test_sums_are_exact(log: Log, case: Sum, mode: str) -> None:
-    assert log.words(f"{case.name}_{mode}_out") == case.expected()
-    assert f"{case.name}_{mode}_out" not in log.violations
-
-
-@pytest.mark.parametrize("case", SUMS, ids=lambda case: case.name)
-def test_sums_have_latency_one_and_no_gaps(log: Log, case: Sum) -> None:
-    taken = log.taken(f"{case.name}_full_in")
-    assert taken == list(range(taken[0], taken[0] + 12 * case.pixels))
-    assert log.taken(f"{case.name}_full_out") == [
-        cycle + 1 for cycle in taken[case.pixels - 1 :: case.pixels]
-    ]
-
-
-def test_twin_a_wrong_signedness_is_caught(log: Log) -> None:
-    assert log.words("sum_fault_out") != SUMS[1].expected()
 
 
 # Requantize.
@@ -383,7 +295,7 @@ def test_twin_lint_finds_a_warning(tmp_path: Path) -> None:
 @pytest.fixture(scope="module")
 def log(tmp_path_factory: pytest.TempPathFactory) -> Log:
     bench = Bench()
-    for add in (add_queues, add_forks_and_joins, add_sums, add_requantizers):
+    for add in (add_queues, add_forks_and_joins, add_requantizers):
         add(bench)
     result = read_log(run(bench.compile(SOURCES, tmp_path_factory.mktemp("library"))))
     assert not result.timed_out

@@ -3,9 +3,7 @@
 
 from __future__ import annotations
 
-import json
 import shutil
-import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -14,6 +12,7 @@ import pytest
 from hsflow_harden.blocks import former_bits, output_block, patch_size
 from hsflow_harden.timing import window_schedule, window_times
 from simulator import lint, run
+from storage import needs_yosys, stored_bits
 from stream_bench import Bench, Log, read_log
 from window_bench import (
     BLOCKS,
@@ -209,47 +208,19 @@ def test_shapes_cover_the_edge_cases() -> None:
 
 
 def storage(shapes: Sequence[Shape], folder: Path) -> list[int]:
-    """Return the bits of the flip-flops and memories that Yosys finds in hsflow_window, for each shape."""
-    lines = []
-    for number, shape in enumerate(shapes):
-        values = " ".join(f"-chparam {key} {value}" for key, value in shape.integers().items())
-        lines += [f"read_verilog -sv {' '.join(map(str, SOURCES))}", f"hierarchy -top hsflow_window {values}"]
-        lines += [
-            "proc",
-            "flatten",
-            "opt_clean",
-            "memory_collect",
-            f"write_json {number}.json",
-            "design -reset",
-        ]
-    (folder / "script.ys").write_text("\n".join(lines), encoding="ascii")
-    command = [shutil.which("yosys") or "yosys", "-q", "script.ys"]
-    subprocess.run(command, cwd=folder, check=True, capture_output=True, timeout=300)
-    return [stored_bits(folder / f"{number}.json") for number in range(len(shapes))]
+    return stored_bits(SOURCES, "hsflow_window", [shape.integers() for shape in shapes], folder)
 
 
-def stored_bits(netlist: Path) -> int:
-    modules = json.loads(netlist.read_text(encoding="utf-8"))["modules"].values()
-    top = next(module for module in modules if int(module["attributes"].get("top", "0"), 2))
-    bits = 0
-    for cell in top["cells"].values():
-        value = {key: int(text, 2) for key, text in cell["parameters"].items() if set(text) <= {"0", "1"}}
-        if cell["type"] in ("$mem", "$mem_v2"):
-            bits += value["WIDTH"] * value["SIZE"]
-        elif "dff" in cell["type"]:
-            bits += value["WIDTH"]
-    return bits
+def counted(shape: Shape) -> int:
+    return sum(former_bits(shape.window, shape.feature_map, shape.transfer))
 
 
-@pytest.mark.skipif(shutil.which("yosys") is None, reason="yosys is not installed")
+@needs_yosys
 def test_storage_is_what_yosys_finds(tmp_path: Path) -> None:
-    counted = {
-        shape.name: sum(former_bits(shape.window, shape.feature_map, shape.transfer)) for shape in SHAPES
-    }
-    found = dict(zip(counted, storage(SHAPES, tmp_path), strict=True))
-    assert counted == found
-    twin = Shape(**{**vars(SQUARE), "block": (4, 2)})
-    assert sum(former_bits(twin.window, twin.feature_map, twin.transfer)) != found["square"]
+    names = [shape.name for shape in SHAPES]
+    found = dict(zip(names, storage(SHAPES, tmp_path), strict=True))
+    assert found == dict(zip(names, map(counted, SHAPES), strict=True))
+    assert found["square"] != counted(Shape(**{**vars(SQUARE), "block": (4, 2)}))
 
 
 def test_storage_by_hand() -> None:
@@ -292,5 +263,4 @@ def test_sweep(seed: int, tmp_path: Path) -> None:
     for shape in shapes:
         assert lint(SOURCES, "hsflow_window", shape.integers()) == []
     if shutil.which("yosys"):
-        counted = [sum(former_bits(s.window, s.feature_map, s.transfer)) for s in shapes]
-        assert storage(shapes, tmp_path) == counted
+        assert storage(shapes, tmp_path) == list(map(counted, shapes))

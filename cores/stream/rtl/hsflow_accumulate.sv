@@ -3,53 +3,111 @@
 // hsflow_accumulate: sums every channel over the pixels of an image (global average pool's sum).
 //
 // Contract
-//   * Input: `Pixels` transfers an image, Channels words of InWidth bits each, channel 0 in the low bits.
+//   * Input: Pixels / BlockPixels transfers an image, each of BlockPixels pixels side by side; a
+//     pixel is Channels words of InWidth bits, channel 0 in the low bits.
 //   * Output: one transfer an image, Channels sums of OutWidth bits, channel 0 in the low bits.
-//     Words are sign-extended if Signed is set, else zero-extended. The sums are exact if they fit in
-//     OutWidth bits, which is the user's to choose (OutWidth >= InWidth + clog2(Pixels) always fits).
-//   * Latency 1 after the image's last transfer, initiation interval `Pixels` cycles: the next image
-//     may start at once. While a result waits, only the next image's last pixel is held back.
-//   * `ready_o` depends on `ready_i` in the cycle of an image's last pixel.
+//     Words are sign-extended if Signed is set, else zero-extended. The sums are exact if they fit
+//     in OutWidth bits, the user's choice (OutWidth >= InWidth + clog2(Pixels) always fits).
+//   * Latency after the image's last transfer: 1, or 2 if BlockPixels > 1, where a register holds
+//     the sums of a block. Initiation interval: one cycle a transfer; the next image may start at
+//     once. While a result waits, only the next image's last transfer is held back.
+//   * `ready_o` depends on `ready_i` in the cycle of an image's last transfer (the one after it if
+//     BlockPixels > 1).
 module hsflow_accumulate #(
-  parameter int Channels = 4,
-  parameter int InWidth  = 8,
-  parameter bit Signed   = 1'b0,
-  parameter int Pixels   = 49,
-  parameter int OutWidth = 14
+  parameter int Channels    = 4,
+  parameter int InWidth     = 8,
+  parameter bit Signed      = 1'b0,
+  parameter int Pixels      = 49,
+  parameter int BlockPixels = 1,
+  parameter int OutWidth    = 14
 ) (
-  input  logic                         clk_i,
-  input  logic                         rst_ni,
+  input  logic                                    clk_i,
+  input  logic                                    rst_ni,
 
-  input  logic                         valid_i,
-  output logic                         ready_o,
-  input  logic [Channels*InWidth-1:0]  data_i,
+  input  logic                                    valid_i,
+  output logic                                    ready_o,
+  input  logic [BlockPixels*Channels*InWidth-1:0] data_i,
 
-  output logic                         valid_o,
-  input  logic                         ready_i,
-  output logic [Channels*OutWidth-1:0] data_o
+  output logic                                    valid_o,
+  input  logic                                    ready_i,
+  output logic [Channels*OutWidth-1:0]            data_o
 );
 
 `ifndef __ICARUS__ // It has no elaboration tasks.
-  if (Channels < 1 || InWidth < 1 || Pixels < 1 || OutWidth < InWidth) begin : g_illegal
+  if (Channels < 1 || InWidth < 1 || Pixels < 1 || BlockPixels < 1 || OutWidth < InWidth)
+  begin : g_illegal
     $error("hsflow_accumulate: sizes must be at least 1 and OutWidth at least InWidth");
   end
+  if (Pixels % BlockPixels != 0) begin : g_illegal_block
+    $error("hsflow_accumulate: BlockPixels must divide Pixels");
+  end
 `endif
+
+  localparam int Beats     = Pixels / BlockPixels;
+  localparam int WordWidth = (InWidth + $clog2(BlockPixels) < OutWidth)
+      ? InWidth + $clog2(BlockPixels) : OutWidth;
+
+  // The pixel, or the sums of a block of pixels.
+  logic words_valid, words_ready;
+  logic [Channels*WordWidth-1:0] words;
+
+  if (BlockPixels == 1) begin : g_pixel
+    assign words_valid = valid_i;
+    assign ready_o     = words_ready;
+    assign words       = data_i;
+  end else begin : g_block
+    logic [Channels*WordWidth-1:0] block_sums;
+
+    for (genvar c = 0; c < Channels; c++) begin : g_sum
+      logic [BlockPixels*InWidth-1:0] numbers;
+
+      always_comb begin
+        for (int p = 0; p < BlockPixels; p++) begin
+          numbers[p*InWidth +: InWidth] = data_i[(p*Channels + c)*InWidth +: InWidth];
+        end
+      end
+
+      hsflow_add_pixels #(
+        .Pixels  (BlockPixels),
+        .Width   (InWidth),
+        .Signed  (Signed),
+        .MaxWidth(OutWidth)
+      ) u_add_pixels (
+        .data_i(numbers),
+        .data_o(block_sums[c*WordWidth +: WordWidth])
+      );
+    end
+
+    assign ready_o = ~words_valid | words_ready;
+
+    always_ff @(posedge clk_i or negedge rst_ni) begin
+      if (!rst_ni) begin
+        words_valid <= 1'b0;
+      end else if (ready_o) begin
+        words_valid <= valid_i;
+      end
+    end
+
+    always_ff @(posedge clk_i) begin
+      if (ready_o) words <= block_sums;
+    end
+  end
 
   logic first, last, transfer;
   logic [Channels*OutWidth-1:0] sum;
 
-  assign ready_o  = ~last | ~valid_o | ready_i;
-  assign transfer = valid_i & ready_o;
+  assign words_ready = ~last | ~valid_o | ready_i;
+  assign transfer    = words_valid & words_ready;
 
-  if (Pixels == 1) begin : g_single
+  if (Beats == 1) begin : g_single
     assign first = 1'b1;
     assign last  = 1'b1;
   end else begin : g_count
-    localparam int CountWidth = $clog2(Pixels);
+    localparam int CountWidth = $clog2(Beats);
     logic [CountWidth-1:0] count_q;
 
     assign first = (count_q == '0);
-    assign last  = (count_q == CountWidth'(Pixels - 1));
+    assign last  = (count_q == CountWidth'(Beats - 1));
 
     always_ff @(posedge clk_i or negedge rst_ni) begin
       if (!rst_ni) begin
@@ -63,18 +121,22 @@ module hsflow_accumulate #(
   for (genvar c = 0; c < Channels; c++) begin : g_channel
     logic [OutWidth-1:0] word, partial_q;
 
-    if (OutWidth > InWidth) begin : g_extend
+    if (OutWidth > WordWidth) begin : g_extend
       logic sign;
-      assign sign = Signed ? data_i[c*InWidth + InWidth - 1] : 1'b0;
-      assign word = {{(OutWidth - InWidth){sign}}, data_i[c*InWidth +: InWidth]};
+      assign sign = Signed ? words[c*WordWidth + WordWidth - 1] : 1'b0;
+      assign word = {{(OutWidth - WordWidth){sign}}, words[c*WordWidth +: WordWidth]};
     end else begin : g_same
-      assign word = data_i[c*InWidth +: InWidth];
+      assign word = words[c*WordWidth +: WordWidth];
     end
 
     assign sum[c*OutWidth +: OutWidth] = (first ? '0 : partial_q) + word;
 
-    always_ff @(posedge clk_i) begin
-      if (transfer) partial_q <= sum[c*OutWidth +: OutWidth];
+    if (Beats == 1) begin : g_no_partial
+      assign partial_q = '0;
+    end else begin : g_partial
+      always_ff @(posedge clk_i) begin
+        if (transfer) partial_q <= sum[c*OutWidth +: OutWidth];
+      end
     end
   end
 
