@@ -19,6 +19,10 @@ from hsflow.output import check_complete, write_output
 from hsflow.plugins import PluginManager, load_plugins
 from hsflow.process import output_into, tail
 from hsflow.progress import Reporter
+from hsflow.report.page import FILE_NAME as REPORT_FILE
+from hsflow.report.page import render_report, write_report
+from hsflow.report.result import Result
+from hsflow.report.runs import WORK, find_runs
 from hsflow.stage import StageKind
 from hsflow.store import Store, store_root
 
@@ -83,7 +87,9 @@ class Project:
         overwrite: bool = False,
         record: Path | None = None,
     ) -> tuple[FlowResult, list[Path]]:
-        """Run the flow and, if it reaches `package`, write the packaged files and metrics.json into `output`.
+        """Run the flow and, if it reaches `package`, write the packaged files and two of figures into `output`.
+
+        The two are metrics.json and report.html.
 
         What lies in `output` is the same for the same input. Wall times are not: they go into `record`, with all other
         figures, if one is named.
@@ -94,11 +100,40 @@ class Project:
         result = self.run(selection)
         if StageKind.PACKAGE not in result.artifacts:
             return result, []
-        changed = write_output(output, _packaged(result), overwrite=overwrite)
+        changed = write_output(output, self._packaged(result), overwrite=overwrite)
         if record is not None:
             record.parent.mkdir(parents=True, exist_ok=True)
             replace_file(record, metrics.to_json(result.metrics).encode())
         return result, changed
+
+    def report(self, path: Path = Path(REPORT_FILE), work: Path = WORK, *, overwrite: bool = False) -> Result:
+        """Write the report on the packaged design, with what its runs in the folders of `work` measured, into a file.
+
+        Returns:
+            What the report is about.
+
+        Raises:
+            HsflowError: if the file is there and no report; `overwrite` replaces it all the same.
+        """
+        result = self._result(self.run(), work)
+        write_report(path, render_report(result, self.plugins), overwrite=overwrite)
+        return result
+
+    def _result(self, flow: FlowResult, work: Path | None = None) -> Result:
+        design: Design = flow.value(StageKind.PACKAGE)
+        runs, foreign = ((), ()) if work is None else find_runs(work, design, flow.metrics)
+        return Result(design, flow.metrics, self.configuration.settings.clock_mhz, runs, foreign)
+
+    def _packaged(self, result: FlowResult) -> Iterable[DesignFile]:
+        """Return what is written into the output; it has no wall times, so the same input gives the same bytes."""
+        design: Design = result.value(StageKind.PACKAGE)
+        figures = {
+            name: metric for name, metric in result.metrics.items() if not name.endswith(metrics.WALL_SECONDS)
+        }
+        table = DesignFile(METRICS_FILE, metrics.to_json(figures), FileRole.DATA)
+        report = DesignFile(REPORT_FILE, render_report(self._result(result), self.plugins), FileRole.DATA)
+        rest = (file for file in design.files if file.path not in (METRICS_FILE, REPORT_FILE))
+        return (*rest, table, report)
 
     def run_target(
         self,
@@ -151,13 +186,3 @@ def _identity(path: Path) -> tuple[int, int] | None:
     except OSError:
         return None
     return status.st_ino, status.st_mtime_ns
-
-
-def _packaged(result: FlowResult) -> Iterable[DesignFile]:
-    design: Design = result.value(StageKind.PACKAGE)
-    # Without wall times: the same input gives the same bytes.
-    figures = {
-        name: metric for name, metric in result.metrics.items() if not name.endswith(metrics.WALL_SECONDS)
-    }
-    table = DesignFile(METRICS_FILE, metrics.to_json(figures), FileRole.DATA)
-    return (*(file for file in design.files if file.path != METRICS_FILE), table)

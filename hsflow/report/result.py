@@ -20,12 +20,16 @@ class Run:
 
 @dataclass(frozen=True)
 class Result:
-    """Hold a design with the figures of its stages, the clock it is stated for, and runs of this very design."""
+    """Hold a design with the figures of its stages, the clock it is stated for, and runs of this very design.
+
+    `foreign_runs` names the places of runs that were another build's, whose figures must not be shown.
+    """
 
     design: Design
     metrics: Mapping[str, Metric] = field(default_factory=dict)
     clock_mhz: float = 1000.0
     runs: tuple[Run, ...] = ()
+    foreign_runs: tuple[str, ...] = ()
 
     def figure(self, name: str) -> float | None:
         """Return a number among the metrics, or None if it is not there or no number."""

@@ -1,0 +1,35 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Figures as texts and table cells: thousands separated, so many decimals, parts in percent."""
+
+from __future__ import annotations
+
+from hsflow.report.content import Cell
+
+NOTHING = Cell("–")  # noqa: RUF001  (an en dash: the layer has no such figure)
+
+
+def count(number: int) -> Cell:
+    """Return a whole number."""
+    return Cell(f"{number:,}", float(number))
+
+
+def decimal(number: float, digits: int = 1) -> Cell:
+    """Return a number with so many decimals."""
+    return Cell(f"{number:,.{digits}f}", number)
+
+
+def percent(part: float, whole: float = 1.0, *, bar: bool = False) -> Cell:
+    """Return a part of a whole in percent, with a bar where one is wanted; nothing of nothing is a dash."""
+    if not whole:
+        return NOTHING
+    return Cell(percentage(part, whole), part / whole, part / whole if bar else None)
+
+
+def percentage(part: float, whole: float = 1.0, digits: int = 1) -> str:
+    """Return a part of a whole as a text in percent."""
+    return f"{100 * part / whole if whole else 0.0:.{digits}f} %"
+
+
+def area_text(um2: float) -> tuple[str, str]:
+    """Return an area as a number and the unit in which it reads best."""
+    return (f"{um2:,.0f}", "µm²") if um2 < 100_000 else (f"{um2 / 1e6:,.3g}", "mm²")
