@@ -42,6 +42,7 @@ for command in (
     emulate.emulate,
     finetune.finetune,
     optimize.optimize,
+    report.report,
     plan.plan,
     inspection.plugins,
     inspection.doctor,
