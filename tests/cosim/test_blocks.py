@@ -112,5 +112,5 @@ def test_latency_and_interval_are_exact(simulated, name: str) -> None:
 def test_a_window_of_the_next_copy_is_caught(tmp_path: Path) -> None:
     graph = _image(2, 4, 4, 1).conv(3, square(3, 1, 1)).build("shifted")
     case = Case(graph, random_images(graph, 2), block=Block(2, 2))
-    log, _ = simulate([case], tmp_path, edits={"(copy % 2)": "(1 - copy % 2)"})
+    log, _ = simulate([case], tmp_path, edits={"copy % 2 * 1": "(1 - copy % 2)"})
     assert log.words("out0") != case.expected

@@ -52,20 +52,12 @@ module tiny_add2 (
   end
 
   logic [15:0] result;
-  for (genvar copy = 0; copy < 1; copy++) begin : g_copy
-    logic [31:0] operands;
-    assign operands = {
-      gathered[16 + copy*16 +: 16],
-      gathered[copy*16 +: 16]
-    };
-
-    tiny_add2__kernel u_kernel (
-      .clk_i,
-      .enable_i(enable),
-      .data_i  (operands),
-      .data_o  (result[copy*16 +: 16])
-    );
-  end
+  tiny_add2__kernel u_kernel (
+    .clk_i,
+    .enable_i(enable),
+    .data_i  (gathered),
+    .data_o  (result)
+  );
 
   hsflow_stream_register #(
     .Width(16)

@@ -15,9 +15,7 @@ module tiny_add2__kernel (
   tiny_add2__tile0 u_tile0 (
     .clk_i,
     .enable_i,
-    .data_i({
-      data_i[0+:32]
-    }),
+    .data_i(data_i[0+:32]),
     .data_o(sums0)
   );
 

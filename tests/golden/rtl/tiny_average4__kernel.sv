@@ -13,9 +13,7 @@ module tiny_average4__kernel (
 
   logic [16:0] sums0;
   tiny_average4__tile0 u_tile0 (
-    .data_i({
-      data_i[0+:20]
-    }),
+    .data_i(data_i[0+:20]),
     .data_o(sums0)
   );
 

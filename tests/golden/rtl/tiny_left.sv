@@ -38,17 +38,12 @@ module tiny_left (
   end
 
   logic [15:0] result;
-  for (genvar copy = 0; copy < 1; copy++) begin : g_copy
-    logic [15:0] operands;
-    assign operands = gathered[copy*16 +: 16];
-
-    tiny_left__kernel u_kernel (
-      .clk_i,
-      .enable_i(enable),
-      .data_i  (operands),
-      .data_o  (result[copy*16 +: 16])
-    );
-  end
+  tiny_left__kernel u_kernel (
+    .clk_i,
+    .enable_i(enable),
+    .data_i  (gathered),
+    .data_o  (result)
+  );
 
   hsflow_stream_register #(
     .Width(16)

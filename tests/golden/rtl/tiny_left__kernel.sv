@@ -15,9 +15,7 @@ module tiny_left__kernel (
   tiny_left__tile0 u_tile0 (
     .clk_i,
     .enable_i,
-    .data_i({
-      data_i[0+:16]
-    }),
+    .data_i(data_i[0+:16]),
     .data_o(sums0)
   );
 

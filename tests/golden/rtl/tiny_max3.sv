@@ -61,27 +61,12 @@ module tiny_max3 (
   end
 
   logic [15:0] result;
-  for (genvar copy = 0; copy < 1; copy++) begin : g_copy
-    logic [63:0] operands;
-    // The patch is 2 pixels wide; the window of this copy begins at its pixel `Corner`.
-    localparam int Corner = (copy / 1) * 4
-        + (copy % 1) * 2;
-    for (genvar row = 0; row < 2; row++) begin : g_row
-      for (genvar column = 0; column < 2; column++) begin : g_column
-        localparam int Pixel = Corner + row * 2
-            + column * 1;
-        assign operands[(row*2 + column)*16 +: 16] =
-            gathered[Pixel*16 +: 16];
-      end
-    end
-
-    tiny_max3__kernel u_kernel (
-      .clk_i,
-      .enable_i(enable),
-      .data_i  (operands),
-      .data_o  (result[copy*16 +: 16])
-    );
-  end
+  tiny_max3__kernel u_kernel (
+    .clk_i,
+    .enable_i(enable),
+    .data_i  (gathered),
+    .data_o  (result)
+  );
 
   hsflow_stream_register #(
     .Width(16)

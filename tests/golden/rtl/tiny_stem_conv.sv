@@ -61,27 +61,12 @@ module tiny_stem_conv (
   end
 
   logic [15:0] result;
-  for (genvar copy = 0; copy < 1; copy++) begin : g_copy
-    logic [71:0] operands;
-    // The patch is 3 pixels wide; the window of this copy begins at its pixel `Corner`.
-    localparam int Corner = (copy / 1) * 3
-        + (copy % 1) * 1;
-    for (genvar row = 0; row < 3; row++) begin : g_row
-      for (genvar column = 0; column < 3; column++) begin : g_column
-        localparam int Pixel = Corner + row * 3
-            + column * 1;
-        assign operands[(row*3 + column)*8 +: 8] =
-            gathered[Pixel*8 +: 8];
-      end
-    end
-
-    tiny_stem_conv__kernel u_kernel (
-      .clk_i,
-      .enable_i(enable),
-      .data_i  (operands),
-      .data_o  (result[copy*16 +: 16])
-    );
-  end
+  tiny_stem_conv__kernel u_kernel (
+    .clk_i,
+    .enable_i(enable),
+    .data_i  (gathered),
+    .data_o  (result)
+  );
 
   hsflow_stream_register #(
     .Width(16)
