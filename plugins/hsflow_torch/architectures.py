@@ -12,7 +12,7 @@ from typing import Any
 from torch import nn
 
 from hsflow.errors import HsflowError, ModelError
-from hsflow_torch.models import BUILT_IN
+from hsflow_torch.models import BUILT_IN, SCALABLE, TWINS
 from hsflow_torch.naming import is_factory, is_torchvision
 from hsflow_torch.training import seeded
 
@@ -23,17 +23,23 @@ ALLOW_CODE = "HSFLOW_ALLOW_CODE"
 _WHERE = "[load] model"
 
 
-def build(model: str, *, classes: int, seed: int, pretrained: bool = False) -> nn.Module:
+def build(
+    model: str, *, classes: int, seed: int, pretrained: bool = False, width: float | None = None
+) -> nn.Module:
     """Return the architecture that `model` names, with fresh weights drawn from `seed` unless `pretrained`.
 
     `model` is a built-in name, `torchvision:NAME`, or `package.module:factory`, where the factory takes no argument.
+    `width` scales the channels; None is 1.
 
     Raises:
-        ModelError: if there is no such architecture, or its factory fails.
+        ModelError: if there is no such architecture, its channels cannot be scaled, or its factory fails.
         HsflowError: if torchvision is not installed or does not fit the installed torch, or if a factory is named and
             the environment variable HSFLOW_ALLOW_CODE is not 1.
     """
+    model = model if pretrained else TWINS.get(model, model)
     with seeded(seed):
+        if width is not None:
+            return _scaled(model, classes, width)
         if is_torchvision(model):
             return _from_torchvision(model.partition(":")[2], classes, pretrained)
         if is_factory(model):
@@ -52,6 +58,17 @@ def _built_in(model: str, classes: int) -> nn.Module:
             hint=f"did you mean {near[0]!r}?" if near else None,
         )
     return BUILT_IN[model](classes)
+
+
+def _scaled(model: str, classes: int, width: float) -> nn.Module:
+    if model not in SCALABLE:
+        raise ModelError(
+            "this architecture's channels cannot be scaled",
+            where="[load] width",
+            got=model,
+            expected=f"one of {', '.join(SCALABLE)}",
+        )
+    return SCALABLE[model](classes, width)
 
 
 def _from_torchvision(name: str, classes: int, pretrained: bool) -> nn.Module:

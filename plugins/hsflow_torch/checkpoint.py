@@ -15,18 +15,19 @@ from torch import Tensor, nn
 from hsflow.errors import ModelError
 
 _TORCH_MAGIC = (b"PK\x03\x04", b"\x80")
-_CONTAINERS = ("state_dict", "model_state_dict", "model", "net", "weights")
+_CONTAINERS = ("state_dict", "model_state_dict", "state_dict_ema", "model", "net", "weights")
 _PREFIXES = ("module.", "_orig_mod.", "model.", "net.", "network.")
 _OPTIONAL = "num_batches_tracked"
 _SHOWN = 20
 _NEXT = "save the weights alone: safetensors.torch.save_file(model.state_dict(), 'model.safetensors')"
 
 
-def load_checkpoint(module: nn.Module, path: Path) -> None:
+def load_checkpoint(module: nn.Module, path: Path, *, by_order: bool = False) -> None:
     """Copy the weights in `path` into `module`.
 
     The file is safetensors or torch's, with the weights at its top or under a usual key such as "state_dict"; a usual
-    prefix such as "module." before every name is taken off.
+    prefix such as "module." before every name is taken off. `by_order` takes tensors in their order instead, each for one
+    of the same kind (the last part of its name) and shape.
 
     Raises:
         ModelError: if the file is unreadable, holds anything but tensors, or does not fit the module; the message
@@ -34,7 +35,7 @@ def load_checkpoint(module: nn.Module, path: Path) -> None:
     """
     tensors = read_tensors(path)
     expected = module.state_dict()
-    fitting = _without_prefix(tensors, expected)
+    fitting = _in_order(tensors, expected) if by_order else _without_prefix(tensors, expected)
     problems = _compare(fitting, expected)
     if problems:
         raise ModelError(
@@ -42,7 +43,8 @@ def load_checkpoint(module: nn.Module, path: Path) -> None:
             where=str(path),
             got="".join(f"\n    {problem}" for problem in problems),
             expected="exactly the model's tensors",
-            hint="check [load] model, and that the checkpoint was made for it (number of classes included)",
+            hint="check [load] model, and that the checkpoint was made for it (number of classes included); if it is the "
+            "same network under other names, try by_order = true",
         )
     module.load_state_dict(fitting, strict=False)
 
@@ -117,6 +119,16 @@ def _without_prefix(tensors: dict[str, Tensor], expected: Mapping[str, Tensor]) 
                 tensors = {name.removeprefix(prefix): tensor for name, tensor in tensors.items()}
                 break
     return tensors
+
+
+def _in_order(tensors: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return the tensors under the model's names where all agree in kind and in order; else as they are."""
+    given = [(name, tensor) for name, tensor in tensors.items() if not name.endswith(_OPTIONAL)]
+    wanted = [name for name in expected if not name.endswith(_OPTIONAL)]
+    kinds = [[name.rpartition(".")[2] for name in names] for names in (wanted, [each for each, _ in given])]
+    if kinds[0] != kinds[1]:
+        return dict(tensors)
+    return {name: tensor for name, (_, tensor) in zip(wanted, given, strict=True)}
 
 
 def _compare(tensors: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> list[str]:

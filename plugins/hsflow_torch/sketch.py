@@ -23,7 +23,7 @@ RESOLUTION = 224
 SCALABLE = "mobilenet_v2"
 """The architecture whose channels can be scaled."""
 
-_BUILT_IN = {"digits": (Shape(1, 8, 8), 10)}
+_BUILT_IN = {"digits": (Shape(1, 8, 8), 10), "resnet20": (Shape(COLOURS, 32, 32), 10)}
 """The images and classes of the other built-in architectures."""
 
 

@@ -23,11 +23,22 @@ class TorchOptions(StageOptions):
 
     model: str = Field(
         default="digits",
-        description="The architecture: a built-in name (digits), torchvision:NAME, or package.module:factory "
-        "(which runs code, so only with HSFLOW_ALLOW_CODE=1).",
+        description="The architecture: a built-in name (digits, mobilenet_v2, resnet20), torchvision:NAME, or "
+        "package.module:factory (which runs code, so only with HSFLOW_ALLOW_CODE=1).",
+    )
+    width: float | None = Field(
+        default=None,
+        gt=0,
+        le=16,
+        description="A factor of the channels, for mobilenet_v2 (built in or torchvision's); by default 1.",
     )
     checkpoint: InputFile | None = Field(
         default=None, description="The weights: a safetensors file, or a torch file that holds tensors only."
+    )
+    by_order: bool = Field(
+        default=False,
+        description="Take the checkpoint's tensors in their order, whatever their names: for the same network by "
+        "another author. Kinds and shapes must agree.",
     )
     mean: tuple[float, ...] = Field(
         default=(0.0,),
@@ -67,6 +78,10 @@ class TorchOptions(StageOptions):
             )
         if self.classes is not None and is_factory(self.model):
             return f"classes is not for a factory: {self.model!r} is called without arguments"
+        if self.pretrained and self.width is not None:
+            return "pretrained and width contradict each other: torchvision's weights are of width 1"
+        if self.by_order and self.checkpoint is None:
+            return "by_order is for a checkpoint, and there is none"
         if self.random_weights and (self.pretrained or self.checkpoint is not None):
             return "random_weights contradicts pretrained and checkpoint, which give trained weights"
         return None
@@ -101,9 +116,15 @@ def _module(options: TorchOptions, context: StageContext) -> Any:
 
     _require_weights(options)
     classes = options.classes or default_classes(options.model, len(context.dataset.classes))
-    module = build(options.model, classes=classes, seed=context.settings.seed, pretrained=options.pretrained)
+    module = build(
+        options.model,
+        classes=classes,
+        seed=context.settings.seed,
+        pretrained=options.pretrained,
+        width=options.width,
+    )
     if options.checkpoint is not None:
-        load_checkpoint(module, options.checkpoint)
+        load_checkpoint(module, options.checkpoint, by_order=options.by_order)
     elif options.random_weights:
         context.log(f"no checkpoint: {options.model} keeps its random weights")
     return module

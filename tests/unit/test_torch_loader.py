@@ -16,19 +16,24 @@ import pytest
 import torch
 from hsflow_torch import architectures
 from hsflow_torch.architectures import build
+from hsflow_torch.checkpoint import load_checkpoint
 from hsflow_torch.lower import lower
 from hsflow_torch.models import digits
+from hsflow_torch.models.resnet20 import Shortcut
 from hsflow_torch.module import NetworkModule
 from hsflow_torch.recipes import digits as recipe
 from hsflow_torch.stage import TorchLoader, TorchOptions
+from hsflow_torch.training import accuracy
 from pydantic import ValidationError
 from torch import Tensor, nn
 from torch.nn import functional as f
 
 from hsflow import cachekey
 from hsflow.errors import HsflowError, ModelError
+from hsflow.images import Geometry, read_image_files
 from hsflow.ir import network as ir
 from hsflow.ir.tensor import Padding, Shape
+from tests.shared_data import shared_file
 from tests.torch_models import CHECKPOINT, Context, MobileNetV2, pixels, randomize
 
 SHAPE = Shape(4, 9, 10)
@@ -234,6 +239,83 @@ def test_real_torchvision_mobilenet_v2() -> None:
     agree(models.mobilenet_v2(weights=None, num_classes=10), Shape(3, 64, 64))
 
 
+def test_the_twin_is_torchvisions_own() -> None:
+    models = pytest.importorskip(
+        "torchvision.models", reason="torchvision is not installed", exc_type=ImportError
+    )
+    for width in (0.35, 1.0, 1.4):
+        theirs = models.mobilenet_v2(weights=None, num_classes=7, width_mult=width)
+        ours = build("torchvision:mobilenet_v2", classes=7, seed=1, width=width)
+        ours.load_state_dict(theirs.state_dict())
+        images = torch.rand(2, 3, 64, 64)
+        with torch.no_grad():
+            assert torch.equal(ours.eval()(images), theirs.eval()(images))
+
+
+@pytest.mark.parametrize("model", ["mobilenet_v2", "torchvision:mobilenet_v2"])
+def test_mobilenet_v2_at_any_width_and_size(model: str) -> None:
+    network = lower(build(model, classes=7, seed=1, width=0.35), Shape(3, 96, 64))
+    assert network.shapes["features.0.0"] == Shape(16, 48, 32)
+    assert network.shapes[network.layers[-1].name] == Shape(7, 1, 1)
+
+
+def test_other_architectures_are_not_scaled() -> None:
+    with pytest.raises(ModelError, match="cannot be scaled"):
+        build("resnet20", classes=7, seed=1, width=0.5)
+
+
+def test_resnet20s_shortcuts_are_slices_padded_by_zeros() -> None:
+    images = torch.rand(2, 16, 8, 8)
+    shortcut = Shortcut(16, 32, 2)
+    assert torch.equal(shortcut(images), f.pad(images[:, :, ::2, ::2], (0, 0, 0, 0, 8, 8)))
+    assert not list(shortcut.state_dict())
+    network = agree(build("resnet20", classes=10, seed=1), Shape(3, 32, 32))
+    assert (len([layer for layer in network.layers if isinstance(layer, ir.Conv)])) == 19 + 2
+
+
+def test_published_resnet20(tmp_path: Path) -> None:
+    """The published 91.7 % are of the original images; as JPEG of quality 75 with halved colours they are harder."""
+    path = shared_file("models/cifar_resnet/resnet20-12fca82f.th")
+    archive = shared_file("cifar10/cifar10_test.zip")
+    module = build("resnet20", classes=10, seed=1)
+    load_checkpoint(module, path)
+    network = lower(module, Shape(3, 32, 32), mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225))
+    files = read_image_files(archive, Geometry())
+    assert accuracy(NetworkModule(network), files.images[::5], files.labels[::5]) > 79
+
+
+def test_a_checkpoint_in_order(tmp_path: Path) -> None:
+    module, other = (randomize(build("resnet20", classes=10, seed=seed)) for seed in (1, 2))
+    renamed = {
+        f"{index:03d}.{name.rpartition('.')[2]}": each
+        for index, (name, each) in enumerate(other.state_dict().items())
+    }
+    torch.save(renamed, tmp_path / "m.pth")
+    with pytest.raises(ModelError, match="by_order"):
+        load_checkpoint(module, tmp_path / "m.pth")
+    load_checkpoint(module, tmp_path / "m.pth", by_order=True)
+    assert torch.equal(module.layer3[2].conv2.weight, other.layer3[2].conv2.weight)
+    backwards = dict(reversed(renamed.items()))
+    torch.save(backwards, tmp_path / "m.pth")
+    with pytest.raises(ModelError, match="does not fit"):
+        load_checkpoint(module, tmp_path / "m.pth", by_order=True)
+
+
+def test_a_forward_frees_what_nobody_reads() -> None:
+    network = lower(randomize(build("resnet20", classes=10, seed=1)), Shape(3, 32, 32))
+    module, images = NetworkModule(network), torch.from_numpy(pixels(network))
+    maps = module.feature_maps(images)
+    assert len(maps) == len(network.layers) + 1
+    assert torch.equal(module(images), maps[network.layers[-1].name])
+    alive: list[int] = []
+    module.finish = lambda layer, value: (alive.append(len(values)), value)[1]  # type: ignore[method-assign]
+    values: dict[str, Tensor] = {}
+    for layer, _ in module._walk(images, values):
+        for source in module._last_reads[layer.name]:
+            del values[source]
+    assert max(alive) == 2 and len(values) == 1
+
+
 def test_last_linear_takes_features_in_stream_order() -> None:
     linear = nn.Linear(4 * 9 * 10, 3)
     network = agree(nn.Sequential(nn.Flatten(), linear))
@@ -389,6 +471,8 @@ VISION = "torchvision:mobilenet_v2"
         ({"pretrained": True, "model": VISION, "checkpoint": CHECKPOINT}, "pretrained and checkpoint"),
         ({"pretrained": True, "model": VISION, "classes": 7}, "pretrained and classes"),
         ({"classes": 7, "model": "a.b:c"}, "classes is not for a factory"),
+        ({"pretrained": True, "model": VISION, "width": 0.5}, "pretrained and width"),
+        ({"by_order": True}, "by_order is for a checkpoint"),
         ({"random_weights": True, "checkpoint": CHECKPOINT}, "random_weights contradicts"),
         ({"random_weights": True, "model": VISION, "pretrained": True}, "random_weights contradicts"),
     ],
@@ -563,7 +647,7 @@ def test_broken_torchvision_is_explained(monkeypatch: pytest.MonkeyPatch) -> Non
 
     monkeypatch.setattr(architectures.importlib, "import_module", broken)
     with pytest.raises(HsflowError, match="next: install both from one index"):
-        build("torchvision:mobilenet_v2", classes=10, seed=1)
+        build("torchvision:resnet18", classes=10, seed=1)
 
 
 def test_plugin_imports_no_torch() -> None:
