@@ -22,15 +22,14 @@ class Scale:
 
     @classmethod
     def of(cls, values: Sequence[float], logarithmic: bool = False) -> Scale:
-        """Return a scale with room for all values: from 0, or between powers of ten where it is logarithmic."""
+        """Return a scale with room for all values: from 0, or between 1, 2 or 5 times powers of ten if logarithmic."""
         if not logarithmic:
             top = max(values, default=1.0)
             low = min(0.0, *values) if values else 0.0
             step = _step(top - low)
             return cls(math.floor(low / step) * step, math.ceil(top / step) * step or 1.0)
-        first = math.floor(math.log10(min(values, default=1.0)))
-        last = math.ceil(math.log10(max(values, default=10.0)))
-        return cls(10.0**first, 10.0 ** max(last, first + 1), True)
+        steps = _logarithmic_steps(min(values, default=1.0), max(values, default=10.0))
+        return cls(steps[0], steps[-1], True)
 
     def part(self, value: float) -> float:
         """Return where `value` lies, 0 at the low end and 1 at the high end."""
@@ -42,10 +41,21 @@ class Scale:
     def ticks(self) -> tuple[float, ...]:
         """Return at most seven round values from the low to the high end."""
         if self.logarithmic:
-            low, high = round(math.log10(self.low)), round(math.log10(self.high))
-            return tuple(10.0**power for power in range(low, high + 1, -(-(high - low) // _MOST_TICKS)))
+            steps = _logarithmic_steps(self.low, self.high)
+            if len(steps) > _MOST_TICKS + 1:
+                steps = [step for step in steps if math.log10(step).is_integer()]
+            return tuple(steps[:: -(-len(steps) // (_MOST_TICKS + 1))])
         step = _step(self.high - self.low)
         return tuple(self.low + number * step for number in range(round((self.high - self.low) / step) + 1))
+
+
+def _logarithmic_steps(low: float, high: float) -> list[float]:
+    """Return the numbers 1, 2 and 5 times powers of ten from the last one up to `low` to the first one from `high`."""
+    powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 2)
+    steps = [float(f"{factor}e{power}") for power in powers for factor in _STEPS[:-1]]
+    first = max(index for index, step in enumerate(steps) if step <= low * (1 + 1e-9))
+    last = min(index for index, step in enumerate(steps) if step >= high * (1 - 1e-9))
+    return steps[first : max(last, first + 1) + 1]
 
 
 def _step(span: float) -> float:

@@ -33,3 +33,10 @@ def percentage(part: float, whole: float = 1.0, digits: int = 1) -> str:
 def area_text(um2: float) -> tuple[str, str]:
     """Return an area as a number and the unit in which it reads best."""
     return (f"{um2:,.0f}", "µm²") if um2 < 100_000 else (f"{um2 / 1e6:,.3g}", "mm²")
+
+
+def time_text(microseconds: float) -> str:
+    """Return a time in the unit in which it reads best, with four digits."""
+    if microseconds < 1:
+        return f"{microseconds * 1e3:.4g} ns"
+    return f"{microseconds:.4g} µs" if microseconds < 1e3 else f"{microseconds / 1e3:,.4g} ms"

@@ -9,7 +9,7 @@ from hsflow.area import FLIP_FLOP_UM2, FULL_ADDER_BIT_UM2, network_area
 from hsflow.design import Design, NpuPlan
 from hsflow.ir.graph import Dense
 from hsflow.metrics import WALL_SECONDS, format_value, grouped
-from hsflow.report.cells import area_text, percentage
+from hsflow.report.cells import area_text, percentage, time_text
 from hsflow.report.content import Cell, Column, Fact, Facts, Paragraph, Section, Table, Tone
 from hsflow.report.layers import layer_sections
 from hsflow.report.result import Result, Run
@@ -53,10 +53,14 @@ def _speed(result: Result) -> list[Fact]:
         return []
     rate = clock * 1e6 / design.initiation_interval
     interval = f"one image each {design.initiation_interval:,} cycles at {clock:,g} MHz"
-    nanoseconds = f"{design.latency * 1e3 / clock:,.4g} ns at {clock:,g} MHz"
     return [
         Fact("Throughput", f"{rate:,.0f}" if rate < 1e6 else f"{rate / 1e6:,.4g} M", "images/s", interval),
-        Fact("Latency", f"{design.latency:,}", "cycles", nanoseconds),
+        Fact(
+            "Latency",
+            f"{design.latency:,}",
+            "cycles",
+            f"{time_text(design.latency / clock)} at {clock:,g} MHz",
+        ),
     ]
 
 
@@ -100,6 +104,7 @@ def _lanes(npu: NpuPlan | None) -> str:
 def _npu(design: Design, npu: NpuPlan) -> Section:
     rows = [
         ("Multipliers", f"{npu.class_lanes * npu.feature_lanes:,}", f"{_lanes(npu)} lanes, int8"),
+        ("Logits", f"{npu.logit_lanes:,}", "a transfer of the output"),
         ("Memory", f"{npu.memory_bits:,}", "bits of weights and biases"),
         ("Interval", f"{npu.initiation_interval:,}", "cycles an image"),
         ("Latency", f"{npu.latency:,}", "cycles"),
@@ -131,7 +136,7 @@ def _verification(result: Result) -> Section:
     simulated = [run for run in result.runs if "simulate.images" in run.metrics]
     content = [part for run in simulated for part in _simulation(run, result)]
     if not simulated:
-        text = "No simulation of this build is known here: `hsflow run sim`, then `hsflow report`, shows one."
+        text = 'No simulation of this build is known here. "hsflow run sim" makes one, and "hsflow report" then shows it.'
         content.append(Paragraph(text, Tone.NOTE))
     for place in result.foreign_runs:
         content.append(Paragraph(f"{place} holds a run of another build, which is not shown.", Tone.NOTE))

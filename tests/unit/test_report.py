@@ -364,8 +364,11 @@ def test_bars_are_parts_of_the_widest() -> None:
 
 def test_a_scale_has_round_ticks() -> None:
     assert Scale.of([3, 47]).ticks == (0, 10, 20, 30, 40, 50)
-    assert Scale.of([49, 12_544], logarithmic=True).ticks == (10, 100, 1000, 10_000, 100_000)
-    assert Scale.of([49, 12_544], logarithmic=True).part(1000) == pytest.approx(0.5)
+    wide = Scale.of([49, 12_544], logarithmic=True)
+    assert (wide.low, wide.high, wide.ticks) == (20, 20_000, (100, 1000, 10_000))
+    assert wide.part(20) == 0 and wide.part(632.4555) == pytest.approx(0.5) and wide.part(20_000) == 1
+    assert Scale.of([6.7, 17.6], logarithmic=True).ticks == (5, 10, 20)
+    assert Scale.of([100.0], logarithmic=True).ticks == (100, 200)
     assert Scale.of([]).ticks[0] == 0 and Scale.of([0.0]).part(0.0) == 0
     assert len(Scale.of([1e-9, 1e9], logarithmic=True).ticks) <= 7
     assert [short(value) for value in (0.02, 17.6, 50_176, 4e6)] == ["0.02", "17.6", "50.2 k", "4 M"]
