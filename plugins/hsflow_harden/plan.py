@@ -1,0 +1,72 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Plans: blocks, schedule and estimated costs of a whole network, with neither adder graphs nor RTL."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+
+from hsflow.area import network_area
+from hsflow.design import Design
+from hsflow.ir.graph import Graph
+from hsflow.ir.network import INPUT_NAME
+from hsflow.plan import Plan, PlanRequest, RooflinePoint
+from hsflow_harden.build import plan_kernels, stream_layers
+from hsflow_harden.cost import layer_cost
+from hsflow_harden.estimate import estimate_figures
+from hsflow_harden.kernel import KernelFigures
+from hsflow_harden.rates import Blocks, choose_blocks, interval_of, pixel_blocks
+from hsflow_harden.rates import _schedules as schedules
+from hsflow_harden.schedule import schedule
+
+Figures = Mapping[str, KernelFigures]
+
+
+def plan_network(graph: Graph, request: PlanRequest) -> Plan:
+    """Return the plan of a graph's hardened layers.
+
+    Raises:
+        ConfigurationError: if the network cannot be as fast as requested.
+        ModelError: if a layer cannot become a stream.
+    """
+    levels = request.adder_levels_per_stage
+    figures = {plan.layer.name: estimate_figures(plan, levels) for plan in plan_kernels(graph)}
+    blocks = _blocks(graph, request)
+    structure = schedule(graph, stream_layers(graph, blocks, figures, {}), blocks[INPUT_NAME])
+    design = Design(
+        structure.name,
+        graph,
+        (),
+        tuple(layer_cost(layer) for layer in structure.layers),
+        structure.latency,
+        structure.initiation_interval,
+        input_block=structure.input_block,
+        output_block=structure.output_block,
+    )
+    depths = {layer.layer.name: layer.fifo_depths for layer in structure.layers}
+    return Plan(design, request, depths, roofline(graph, figures) if request.roofline else ())
+
+
+def _blocks(graph: Graph, request: PlanRequest) -> Blocks:
+    interval = request.initiation_interval
+    if request.target_throughput is not None:
+        interval = interval_of(request.target_throughput, request.clock_mhz)
+    return pixel_blocks(graph) if interval is None else choose_blocks(graph, interval)
+
+
+def roofline(graph: Graph, figures: Figures) -> tuple[RooflinePoint, ...]:
+    """Return the smallest area of each interval that blocks allow, the shortest interval first, without FIFOs."""
+    found: dict[int, RooflinePoint] = {}
+    for point in _points(graph, figures):
+        known = found.get(point.initiation_interval)
+        if known is None or point.area.total < known.area.total:
+            found[point.initiation_interval] = point
+    return tuple(found[interval] for interval in sorted(found))
+
+
+def _points(graph: Graph, figures: Figures) -> Iterator[RooflinePoint]:
+    for blocks, interval in schedules(graph):
+        layers = stream_layers(graph, blocks, figures, {})
+        costs = [layer_cost(replace(each, fifo_depths=(0,) * len(each.sources))) for each in layers]
+        adders = sum(cost.adders for cost in costs)
+        yield RooflinePoint(blocks[INPUT_NAME], interval, adders, network_area(costs))
