@@ -6,6 +6,7 @@
     weights.py    what the weights of each layer are: zeros, values, terms
     runs.py       what simulations in work/ measured
     sections.py   hsflow's own sections
+    roofline.py   a section for plugins that plan: interval against area
     axes.py       where the ticks and points of a plot lie
     page.py       sections of plugins joined in, and the page as text
 

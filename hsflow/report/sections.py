@@ -9,6 +9,7 @@ from hsflow.area import FLIP_FLOP_UM2, FULL_ADDER_BIT_UM2, network_area
 from hsflow.design import Design, NpuPlan
 from hsflow.ir.graph import Dense
 from hsflow.metrics import WALL_SECONDS, format_value, grouped
+from hsflow.plan import NOT_IN_THE_AREA
 from hsflow.report.cells import area_text, percentage, time_text
 from hsflow.report.content import Cell, Column, Fact, Facts, Paragraph, Section, Table, Tone
 from hsflow.report.layers import layer_sections
@@ -192,8 +193,8 @@ def _figures(result: Result) -> Section:
 def _method(result: Result) -> Section:
     notes = (
         f"Area: {FULL_ADDER_BIT_UM2} µm² for each full-adder bit and {FLIP_FLOP_UM2} µm² for each register bit, the "
-        "coefficients of ASAP7 (7.5 tracks, RVT) with adders mapped onto full-adder cells. Line buffers, FIFOs, the NPU, "
-        "rounding, clock tree and wires are not in it. Buffers are stated apart, as flip-flops, which is the most they take.",
+        "coefficients of ASAP7 (7.5 tracks, RVT) with adders mapped onto full-adder cells. Line buffers and FIFOs are stated "
+        f"apart, as flip-flops, which is the most they take. Left out: {NOT_IN_THE_AREA}.",
         "Adders before sharing: one adder for each nonzero term of a weight beyond an output's first.",
         "Block and copies: a layer makes the pixels of a block at once, by one copy of its kernel for each.",
         "Duty: the cycles in which a layer works on an image, by the cycles from one image to the next.",

@@ -19,9 +19,12 @@ import toy_report
 from toy_report import METRICS, design, result, weight
 
 from hsflow import hookimpl
+from hsflow.area import Area
 from hsflow.design import Design, DesignFile, FileRole
 from hsflow.errors import HsflowError, PluginError
+from hsflow.ir.tensor import Block
 from hsflow.metrics import Metric, to_json
+from hsflow.plan import Plan, PlanRequest, RooflinePoint
 from hsflow.plugins import PluginManager, load_plugins
 from hsflow.report.axes import Scale, short
 from hsflow.report.content import (
@@ -47,6 +50,7 @@ from hsflow.report.content import (
 )
 from hsflow.report.page import render_page, render_report, write_report
 from hsflow.report.result import Result, Run
+from hsflow.report.roofline import roofline_section
 from hsflow.report.runs import find_runs
 from hsflow.report.weights import weight_facts
 
@@ -360,6 +364,20 @@ def test_bars_are_parts_of_the_widest() -> None:
         (entry["x"], entry["width"]) for tag, entry in parse(text).elements if tag == "rect" and "x" in entry
     ]
     assert bars[:5] == [("0%", "100%"), ("0%", "50%"), ("0%", "75%"), ("75%", "25%"), ("0%", "25%")]
+
+
+@pytest.mark.parametrize("intervals", [(), (4,), (4, 16, 64)])
+def test_a_plan_is_drawn_as_a_roofline(intervals: tuple[int, ...]) -> None:
+    points = tuple(
+        RooflinePoint(Block(), interval, 9, Area(4e6 / interval, 1e6, 0.0)) for interval in intervals
+    )
+    section = check(roofline_section(Plan(design(), PlanRequest(), {}, points), result()))
+    page = parse(render_report(result(), plugins(plan=[section])))
+    assert "Area at other speeds" in page.texts("h2") and "this build" in page.texts("text")
+    shown = [attributes for tag, attributes in page.elements if tag == "circle"]
+    assert len(shown) == 3 * len(intervals) + 1  # no memory, which has no place on a logarithmic axis
+    if intervals == (4, 16, 64):
+        assert "from 2 mm² at 4 cycles an image to 1.06 mm² at 64" in section.content[1].description  # type: ignore[union-attr]
 
 
 def test_a_scale_has_round_ticks() -> None:
