@@ -11,7 +11,8 @@ from hsflow.plan import NOT_IN_THE_AREA, Plan
 from hsflow.report.content import Axis, Paragraph, Plot, Point, Section, Series, Tone
 from hsflow.report.result import Result
 
-_PARTS = ("total", "adders", "registers", "memory")
+_PARTS = ("adders", "registers", "memory", "total")
+"""In the order that gives adders and registers the colours which they have in the bars by layer."""
 
 
 def roofline_section(plan: Plan, result: Result) -> Section:
