@@ -107,9 +107,12 @@ def _one_image(dataset: Dataset) -> Dataset:
     return replace(dataset, test_images=dataset.test_images[:1], test_labels=dataset.test_labels[:1])
 
 
+_HINT = "a checkpoint does not tell its architecture: name both in [load] of a flow.toml; see `hsflow plugins`"
+
+
 def _made(value: T | None, chosen: PlannedModel, verb: str) -> T:
     if value is None:
-        raise PluginError(f"no plugin {verb} this model", where=chosen.model, hint="see `hsflow plugins`")
+        raise PluginError(f"no plugin {verb} this model", where=chosen.model, hint=_HINT)
     return value
 
 

@@ -15,8 +15,7 @@ from hsflow_harden.build import plan_kernels, stream_layers
 from hsflow_harden.cost import layer_cost
 from hsflow_harden.estimate import estimate_figures
 from hsflow_harden.kernel import KernelFigures
-from hsflow_harden.rates import Blocks, choose_blocks, interval_of, pixel_blocks
-from hsflow_harden.rates import _schedules as schedules
+from hsflow_harden.rates import Blocks, choose_blocks, interval_of, pixel_blocks, schedules
 from hsflow_harden.schedule import schedule
 
 Figures = Mapping[str, KernelFigures]

@@ -54,7 +54,7 @@ def choose_blocks(graph: Graph, interval: int) -> Blocks:
     Raises:
         ConfigurationError: if there are none; says how few cycles can be reached.
     """
-    reachable = [(cycles, blocks) for blocks, cycles in _schedules(graph)]
+    reachable = [(cycles, blocks) for blocks, cycles in schedules(graph)]
     fitting = [blocks for cycles, blocks in reachable if cycles <= interval]
     if not fitting:
         raise ConfigurationError(
@@ -98,7 +98,7 @@ def _made(graph: Graph, layer: HardenedLayer, blocks: Blocks) -> Block:
     return output_block(layer.window, block, layer.name)
 
 
-def _schedules(graph: Graph) -> Iterator[tuple[Blocks, int]]:
+def schedules(graph: Graph) -> Iterator[tuple[Blocks, int]]:
     """Yield all blocks that the network allows, with the cycles of an image."""
     shape = graph.input.shape
     for rows in _divisors(shape.height):
