@@ -76,7 +76,7 @@ _VLNV = re.compile(r"[A-Za-z0-9_.-]+(:[A-Za-z0-9_.-]+){3}")
 _PATH = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*(/[A-Za-z0-9_][A-Za-z0-9_.-]*)*")
 _PLUSARGS = {
     "images": "Images to simulate (0: all)",
-    "gap_percent": "Chance of a cycle without a pixel",
+    "gap_percent": "Chance of a cycle without an input transfer",
     "gap_seed": "Seed of the random gaps and stalls",
     "stall_percent": "Chance of a cycle in which no result is taken",
     "latency_probe": "1: first send one image alone and measure its latency",
@@ -88,8 +88,8 @@ _PLUSARGS = {
 class TestbenchParameters:
     """Hold what the testbench must know of a design; widths in bits.
 
-    `axil_address_width` is None for a design without an NPU. `pixels_per_image` and `beats_per_image` count the
-    transfers of an image at the input and at the output.
+    `axil_address_width` is None for a design without an NPU. `transfers_per_image` and `beats_per_image` count
+    the transfers of an image at the input and at the output.
     """
 
     __test__ = False  # not a test, whatever pytest makes of the name
@@ -97,7 +97,7 @@ class TestbenchParameters:
     top: str
     in_width: int
     out_width: int
-    pixels_per_image: int
+    transfers_per_image: int
     beats_per_image: int
     latency: int
     initiation_interval: int

@@ -17,6 +17,7 @@ import numpy as np
 import yaml
 
 from hsflow.artifact import canonical_json, digest
+from hsflow.beats import input_stream
 from hsflow.config import nearest
 from hsflow.data import Dataset, load_dataset
 from hsflow.design import Design, DesignFile
@@ -213,7 +214,7 @@ def check_same_design(plan: SimulationPlan, design: Design, work_root: Path) -> 
     """
     wanted = {
         "top": design.name,
-        "pixels_per_image": design.graph.input.shape.pixels,
+        "transfers_per_image": input_stream(design).beats,
         "latency": design.latency,
         "initiation_interval": design.initiation_interval,
     }
@@ -247,12 +248,12 @@ def _simulation_files(
     images, labels = retrained.dataset.test_images[:count], retrained.dataset.test_labels[:count]
 
     def data(graph: Graph) -> dict[str, str]:
-        files = hooks.hsflow_simulation_data(graph=graph, images=images, labels=labels) or ()
+        files = hooks.hsflow_simulation_data(design=design, graph=graph, images=images, labels=labels) or ()
         return {Path(file.path).name: file.text for file in files if Path(file.path).name in _DATA_FILES}
 
     texts = {**data(retrained.graph), NPU_IMAGE: retrained.image.text}
     texts[PLAN] = plan.model_copy(update={"images": count}).to_json()
-    _check_lengths(texts, {STIMULUS: count * plan.pixels_per_image, EXPECTED: count * plan.beats_per_image})
+    _check_lengths(texts, {STIMULUS: count * plan.transfers_per_image, EXPECTED: count * plan.beats_per_image})
     if not switch_after:
         return texts
     # Some images belong to the old task and some to the new one: no list of labels fits both.

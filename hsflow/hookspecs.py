@@ -174,8 +174,13 @@ def hsflow_program_classifier(design: Design, graph: Graph) -> DesignFile | None
 
 
 @hookspec(firstresult=True)
-def hsflow_simulation_data(graph: Graph, images: Any, labels: Any) -> Sequence[DesignFile] | None:
-    """Return stimulus, expected results and labels of a simulation, as `hsflow.results` describes them, or None."""
+def hsflow_simulation_data(
+    design: Design, graph: Graph, images: Any, labels: Any
+) -> Sequence[DesignFile] | None:
+    """Return stimulus, expected results and labels of a simulation, as `hsflow.results` describes them, or None.
+
+    `graph` is what `design` computes; its classifier may be another one than the design was made with.
+    """
 
 
 @hookspec

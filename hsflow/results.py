@@ -4,8 +4,8 @@
 Files of a simulation's work root:
 
     simulation.json       what is simulated: `SimulationPlan`
-    stimulus.hex          one pixel a line, hexadecimal, all images back to back
-    expected.txt          one result beat a line: data, user (both hexadecimal) and last (0 or 1)
+    stimulus.hex          one input transfer a line, hexadecimal, all images back to back
+    expected.txt          one result transfer (beat) a line: data, user (both hexadecimal) and last (0 or 1)
     npu.hex               the NPU's memory image: lines of `AAAAAAAA DDDDDDDD`; absent without an NPU
     npu2.hex, expected2.txt   a second memory image and its expected beats, for `switch_after`; optional
     labels.txt            one decimal label a line; with it the hardware's accuracy is measured; optional
@@ -59,12 +59,12 @@ class SimulationPlan(BaseModel):
     """The design's top module."""
     images: int = _Positive
     """Images in stimulus.hex."""
-    pixels_per_image: int = _Positive
-    """Input transfers of an image."""
+    transfers_per_image: int = _Positive
+    """Input transfers of an image, of one pixel or a block of pixels each."""
     beats_per_image: int = _Positive
-    """Result transfers of an image."""
+    """Result transfers of an image, of one logit, some logits or a block of pixels each."""
     latency: int = _Positive
-    """Cycles from the first pixel's transfer to the last result's, of an isolated image."""
+    """Cycles from the first input transfer to the last result's, of an isolated image."""
     initiation_interval: int = _Positive
     """Cycles between images in a steady stream."""
     clock_mhz: float = Field(gt=0)

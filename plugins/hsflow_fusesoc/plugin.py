@@ -6,7 +6,7 @@ from __future__ import annotations
 from typing import Any
 
 from hsflow import hookimpl
-from hsflow.design import DesignFile
+from hsflow.design import Design, DesignFile
 from hsflow.ir.graph import Graph
 from hsflow.stage import Stage
 from hsflow.targets import Target
@@ -28,6 +28,6 @@ def hsflow_targets() -> tuple[Target, ...]:
 
 
 @hookimpl(trylast=True)
-def hsflow_simulation_data(graph: Graph, images: Any, labels: Any) -> tuple[DesignFile, ...]:
+def hsflow_simulation_data(design: Design, graph: Graph, images: Any, labels: Any) -> tuple[DesignFile, ...]:
     """Compute what a simulation reads, by the reference interpreter; other plugins are asked first."""
-    return Vectors(graph, images, labels).files()
+    return Vectors(design, graph, images, labels).files()

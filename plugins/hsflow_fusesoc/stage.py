@@ -9,6 +9,7 @@ from itertools import chain
 
 from pydantic import Field
 
+from hsflow.beats import input_stream, output_stream
 from hsflow.design import Design, DesignFile, FileRole
 from hsflow.eda import TestbenchParameters, core_file, render_testbench
 from hsflow.errors import MismatchError
@@ -16,7 +17,7 @@ from hsflow.results import PLAN, SimulationPlan
 from hsflow.stage import FlowSettings, StageContext, StageKind, StageOptions
 from hsflow.targets import Target
 from hsflow_fusesoc.targets import TARGETS
-from hsflow_fusesoc.vectors import Vectors, output_map
+from hsflow_fusesoc.vectors import Vectors
 
 
 class PackageOptions(StageOptions):
@@ -50,7 +51,7 @@ class PackageStage:
         dataset = context.dataset
         count = min(options.images or len(dataset.test_images), len(dataset.test_images))
         context.log(f"computing the expected results of {count} images")
-        vectors = Vectors(value.graph, dataset.test_images[:count], dataset.test_labels[:count])
+        vectors = Vectors(value, value.graph, dataset.test_images[:count], dataset.test_labels[:count])
         _check_emulator(vectors, context)
         targets = sorted(chain(*context.hooks.hsflow_targets()), key=lambda target: target.name)
         return package(value, vectors, context.settings, options.vendor, targets)
@@ -62,9 +63,7 @@ def _check_emulator(vectors: Vectors, context: StageContext) -> None:
     Raises:
         MismatchError: if they disagree on an integer.
     """
-    emulated = context.hooks.hsflow_emulate(
-        graph=vectors.graph, images=vectors.images, track=context.track
-    )
+    emulated = context.hooks.hsflow_emulate(graph=vectors.graph, images=vectors.images, track=context.track)
     if emulated is None:
         return
     wrong = int((emulated != vectors.results).sum())
@@ -100,8 +99,8 @@ def simulation_plan(design: Design, vectors: Vectors, clock_mhz: float) -> Simul
     return SimulationPlan(
         top=design.name,
         images=len(vectors.images),
-        pixels_per_image=design.graph.input.shape.pixels,
-        beats_per_image=_beats_per_image(design),
+        transfers_per_image=input_stream(design).beats,
+        beats_per_image=output_stream(design).beats,
         latency=design.latency,
         initiation_interval=design.initiation_interval,
         clock_mhz=clock_mhz,
@@ -112,15 +111,11 @@ def testbench_parameters(design: Design) -> TestbenchParameters:
     """Return what the testbench must know of `design`."""
     return TestbenchParameters(
         top=design.name,
-        in_width=design.graph.input.beat_width,
-        out_width=output_map(design.graph).beat_width,
-        pixels_per_image=design.graph.input.shape.pixels,
-        beats_per_image=_beats_per_image(design),
+        in_width=input_stream(design).width,
+        out_width=output_stream(design).width,
+        transfers_per_image=input_stream(design).beats,
+        beats_per_image=output_stream(design).beats,
         latency=design.latency,
         initiation_interval=design.initiation_interval,
         axil_address_width=design.npu.address_width if design.npu else None,
     )
-
-
-def _beats_per_image(design: Design) -> int:
-    return output_map(design.graph).shape.pixels

@@ -11,18 +11,23 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hsflow.design import DesignFile, FileRole
+from hsflow.beats import output_stream, pixel_order
+from hsflow.design import Design, DesignFile, FileRole
 from hsflow.fixedpoint import IntArray
 from hsflow.ir.graph import LOGIT_WIDTH, FeatureMap, Graph
 from hsflow.ir.interp import interpret
-from hsflow.ir.tensor import Shape, TensorFormat
+from hsflow.ir.tensor import Block
 from hsflow.results import EXPECTED, LABELS, STIMULUS
 
 
 @dataclass(frozen=True, eq=False)
 class Vectors:
-    """Hold the images of a simulation, uint8 of shape (n, channels, height, width), and their labels, shape (n,)."""
+    """Hold the images of a simulation, uint8 of shape (n, channels, height, width), and their labels, shape (n,).
 
+    `graph` says what `design` computes: its own graph, or one with another classifier in its NPU.
+    """
+
+    design: Design
     graph: Graph
     images: NDArray[Any]
     labels: NDArray[Any]
@@ -35,12 +40,13 @@ class Vectors:
         return tuple(DesignFile(f"data/{name}", text, FileRole.DATA) for name, text in texts.items())
 
     def stimulus(self) -> str:
-        """Return one pixel a line, in hexadecimal."""
-        return _lines(f"{word:x}" for word in stream_words(self.images.astype(np.int64), self.graph.input))
+        """Return one beat of pixels a line, in hexadecimal."""
+        words = map_words(self.images.astype(np.int64), self.graph.input, self.design.input_block)
+        return _lines(f"{word:x}" for word in words)
 
     def expected(self) -> str:
         """Return one result beat a line: data and user in hexadecimal, last as 0 or 1, by the reference interpreter."""
-        return _lines(_beats(self.graph, self.results))
+        return _lines(self._result_beats())
 
     @cached_property
     def results(self) -> IntArray:
@@ -51,31 +57,39 @@ class Vectors:
         """Return one label a line."""
         return _lines(map(str, self.labels.tolist()))
 
-
-def output_map(graph: Graph) -> FeatureMap:
-    """Return what leaves the chip: a classifier's logits leave one a beat, in the place of pixels."""
-    if graph.classifier is None:
-        return graph.output
-    classes = graph.output.shape.channels
-    return FeatureMap(Shape(1, 1, classes), TensorFormat.uniform(LOGIT_WIDTH, True, 0, 1))
-
-
-def stream_words(values: IntArray, feature_map: FeatureMap) -> Iterator[int]:
-    """Yield each pixel of (n, channels, height, width) integers as one word, channel 0 in the low bits."""
-    width = feature_map.format.width
-    pixels = values.transpose(0, 2, 3, 1).reshape(-1, feature_map.shape.channels) & ((1 << width) - 1)
-    for pixel in pixels.tolist():
-        yield sum(value << (width * channel) for channel, value in enumerate(pixel))
+    def _result_beats(self) -> Iterator[str]:
+        beats, users = output_stream(self.design).beats, [0] * len(self.images)
+        if self.graph.classifier is None:
+            words = map_words(self.results, self.graph.output, self.design.output_block)
+        else:
+            words = logit_words(self.results, output_stream(self.design).bits // LOGIT_WIDTH)
+            users = self.results.argmax(axis=1).tolist()
+        for index, word in enumerate(words):
+            last = (index + 1) % beats == 0
+            yield f"{word:x} {users[index // beats] if last else 0:x} {int(last)}"
 
 
-def _beats(graph: Graph, results: IntArray) -> Iterator[str]:
-    output = output_map(graph)
-    beats = output.shape.pixels
-    winners = results.argmax(axis=1) if graph.classifier else np.zeros(len(results), dtype=np.int64)
-    shaped = results.reshape(-1, 1, 1, beats) if graph.classifier else results
-    for index, word in enumerate(stream_words(shaped, output)):
-        last = (index + 1) % beats == 0
-        yield f"{word:x} {int(winners[index // beats]) if last else 0:x} {int(last)}"
+def map_words(values: IntArray, feature_map: FeatureMap, block: Block) -> Iterator[int]:
+    """Yield each block of (n, channels, height, width) integers as one word: first pixel, channel 0 in the low bits."""
+    order = pixel_order(feature_map.shape, block)
+    for image in values:
+        pixels = image.reshape(feature_map.shape.channels, -1).T
+        yield from _packed(pixels[order].reshape(len(order), -1), feature_map.format.width)
+
+
+def logit_words(logits: IntArray, lanes: int) -> Iterator[int]:
+    """Yield (n, classes) logits, `lanes` in a word, the first one in the low bits; an image's last word ends with 0."""
+    missing = -logits.shape[1] % lanes
+    padded = np.pad(logits, ((0, 0), (0, missing)))
+    yield from _packed(padded.reshape(-1, lanes), LOGIT_WIDTH)
+
+
+def _packed(rows: IntArray, width: int) -> Iterator[int]:
+    """Yield each row of integers as one word of fields of `width` bits, the first one in the low bits."""
+    bits = (rows[:, :, None] >> np.arange(width)) & 1
+    packed = np.packbits(bits.astype(np.uint8).reshape(len(rows), -1), axis=1, bitorder="little")
+    for row in packed:
+        yield int.from_bytes(row.tobytes(), "little")
 
 
 def _lines(words: Iterable[str]) -> str:

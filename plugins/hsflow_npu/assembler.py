@@ -14,7 +14,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from hsflow.beats import pixel_order
 from hsflow.errors import ModelError
+from hsflow.fixedpoint import IntArray
+from hsflow.ir.tensor import Block, Shape
 
 from .configuration import NpuConfiguration
 
@@ -60,12 +63,21 @@ def _parse_line(number: int, line: str) -> tuple[int, int]:
     )
 
 
+def feature_order(shape: Shape, block: Block) -> IntArray:
+    """Return which feature of a map, in stream order (height, width, channels), arrives at each place, shape (features,).
+
+    Blocks of several pixels bring the pixels of a map in another order than single pixels do.
+    """
+    pixels = pixel_order(shape, block).reshape(-1, 1)
+    return (pixels * shape.channels + np.arange(shape.channels)).ravel()
+
+
 def assemble(
     weights: NDArray[np.integer], bias: NDArray[np.integer], configuration: NpuConfiguration
 ) -> MemoryImage:
     """Assemble a layer: `weights` (classes, features) within int8, `bias` (classes,) within int32.
 
-    Raises ModelError for another shape, for values that are no integers or out of range, and for a
+    Features are in the order in which they arrive (see `feature_order`). Raises ModelError for another shape, for values that are no integers or out of range, and for a
     layer with a class whose logit could leave the signed 32-bit range for some input.
     """
     shape = (configuration.classes, configuration.features)

@@ -10,17 +10,20 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
+from hsflow_harden.emit_network import network_module
 from hsflow_npu.stage import MEMORY_IMAGE, add_npu
 from network_bench import harden, words
 from simulator import CORES
 from stream_bench import Bench, Log, inputs, outputs, traffic
 
-from hsflow.design import Design, FileRole
+from hsflow.design import Design, DesignFile, FileRole
 from hsflow.ir.graph import LOGIT_WIDTH, Graph
 from hsflow.ir.interp import interpret
+from hsflow.ir.tensor import ONE_PIXEL, Block
 
 LIBRARY = [
     path
@@ -28,18 +31,30 @@ LIBRARY = [
     for path in sorted((CORES / core / "rtl").glob("*.sv"))
 ]
 Frame = tuple[int, int]
-"""The number of an image, and how many pixels its frame has more (or, if negative, less) than it should."""
+"""The number of an image, and how many beats its frame has more (or, if negative, less) than it should."""
 
 
 @dataclass(frozen=True)
 class Chip:
-    """One chip to simulate: its graph, its images, the frames in which they are sent, and the traffic."""
+    """One chip to simulate: its graph, its images, the frames in which they are sent, and the traffic.
+
+    A beat carries the pixels of `block`. With `plain` the hardened layers are a register, and the graph must be one
+    that changes nothing before its classifier.
+    """
 
     graph: Graph
     images: np.ndarray
     frames: tuple[Frame, ...] = ()
     ends: tuple[str, str] = ("full", "full")
     lanes: int | None = None
+    logit_lanes: int | None = None
+    block: Block = ONE_PIXEL
+    plain: bool = False
+
+    @cached_property
+    def design(self) -> Design:
+        hardened = pass_through if self.plain else harden
+        return add_npu(hardened(self.graph, block=self.block), self.lanes, self.logit_lanes)
 
     @property
     def sent(self) -> tuple[Frame, ...]:
@@ -50,42 +65,94 @@ class Chip:
         return sum(extra != 0 for _, extra in self.sent)
 
     @property
+    def input_bits(self) -> int:
+        """Return the bits of a block, in whole bytes."""
+        return -(-self._block_bits // 8) * 8
+
+    @property
+    def _block_bits(self) -> int:
+        return self.block.pixels * self.graph.input.pixel_width
+
+    @property
     def output_bits(self) -> int:
-        return LOGIT_WIDTH if self.graph.classifier else self.graph.output.beat_width
+        if self.design.npu:
+            return LOGIT_WIDTH * self.design.npu.logit_lanes
+        return -(-self.design.output_block.pixels * self.graph.output.pixel_width // 8) * 8
 
     def beats(self) -> list[int]:
-        """Return the pixel stream; the bits between pixel and byte boundary are set, as they mean nothing."""
-        source = self.graph.input
-        junk = (1 << source.beat_width) - (1 << source.pixel_width)
+        """Return the pixel stream; the bits between block and byte boundary are set, as they mean nothing."""
+        junk = (1 << self.input_bits) - (1 << self._block_bits)
         return [
-            word | junk | (last << source.beat_width)
+            word | junk | (last << self.input_bits)
             for frame in self.sent
             for word, last in self._frame(frame)
         ]
 
     def _frame(self, frame: Frame) -> Iterator[tuple[int, int]]:
         number, extra = frame
-        pixels = words(self.images[number : number + 1], self.graph.input)
-        length = len(pixels) + extra
+        blocks = words(self.images[number : number + 1], self.graph.input, self.block)
+        length = len(blocks) + extra
         for index in range(length):
-            yield pixels[index % len(pixels)], int(index == length - 1)
+            yield blocks[index % len(blocks)], int(index == length - 1)
 
     def expected(self) -> list[int]:
         """Return the result stream of all frames that have the right length."""
         kept = [number for number, extra in self.sent if extra == 0]
         results = interpret(self.graph, self.images)[kept]
-        if self.graph.classifier is None:
-            beats = words(results, self.graph.output)
-            pixels = self.graph.output.shape.pixels
-            lasts = [int((index + 1) % pixels == 0) << (self.output_bits + 16) for index in range(len(beats))]
-            return [beat | last for beat, last in zip(beats, lasts, strict=True)]
-        return [beat for logits in results for beat in _packet(logits)]
+        if self.design.npu:
+            return [beat for logits in results for beat in _packet(logits, self.design.npu.logit_lanes)]
+        block = self.design.output_block
+        beats, count = words(results, self.graph.output, block), block.beats(self.graph.output.shape)
+        lasts = [int((index + 1) % count == 0) << (self.output_bits + 16) for index in range(len(beats))]
+        return [beat | last for beat, last in zip(beats, lasts, strict=True)]
 
 
-def _packet(logits: np.ndarray) -> list[int]:
-    beats = [int(logit) & 0xFFFF_FFFF for logit in logits]
-    beats[-1] |= int(logits.argmax()) << LOGIT_WIDTH | 1 << (LOGIT_WIDTH + 16)
+def _packet(logits: np.ndarray, lanes: int) -> list[int]:
+    values = [int(logit) & 0xFFFF_FFFF for logit in logits]
+    beats = [
+        sum(value << (LOGIT_WIDTH * lane) for lane, value in enumerate(values[start : start + lanes]))
+        for start in range(0, len(values), lanes)
+    ]
+    bits = LOGIT_WIDTH * lanes
+    beats[-1] |= int(logits.argmax()) << bits | 1 << (bits + 16)
     return beats
+
+
+def pass_through(graph: Graph, block: Block) -> Design:
+    """Return a hand-made design whose hardened layers are one register of a block."""
+    bits, name = block.pixels * graph.input.pixel_width, network_module(graph.name)
+    text = _REGISTER.replace("@NAME@", name).replace("@TOP@", str(bits - 1)).replace("@BITS@", str(bits))
+    file = DesignFile(f"rtl/{name}.sv", text, FileRole.RTL)
+    beats = block.beats(graph.input.shape)
+    return Design(graph.name, graph, (file,), (), beats, beats, input_block=block, output_block=block)
+
+
+_REGISTER = """\
+// SPDX-License-Identifier: Apache-2.0
+module @NAME@ (
+  input  logic clk_i,
+  input  logic rst_ni,
+  input  logic valid_i,
+  output logic ready_o,
+  input  logic [@TOP@:0] data_i,
+  output logic valid_o,
+  input  logic ready_i,
+  output logic [@TOP@:0] data_o
+);
+  hsflow_stream_register #(
+    .Width(@BITS@)
+  ) u_register (
+    .clk_i,
+    .rst_ni,
+    .valid_i,
+    .ready_o,
+    .data_i,
+    .valid_o,
+    .ready_i,
+    .data_o
+  );
+endmodule
+"""
 
 
 @dataclass(frozen=True)
@@ -109,7 +176,7 @@ def build_bench(
     bench, sources, designs = Bench(), list(LIBRARY), []
     unseen = set(edits or {})
     for number, chip in enumerate(chips):
-        design = add_npu(harden(chip.graph), chip.lanes)
+        design = chip.design
         designs.append(design)
         for file in design.files:
             text = file.text
@@ -140,7 +207,7 @@ def simulate_chips(chips: Sequence[Chip], workdir: Path, edits: Mapping[str, str
 def _connect(bench: Bench, number: int, chip: Chip) -> None:
     patterns = [traffic(kind, f"{chip.graph.name} {end}") for end, kind in enumerate(chip.ends)]
     beats, results = chip.beats(), chip.expected()
-    bench.source(f"in{number}", chip.graph.input.beat_width + 1, beats, patterns[0])
+    bench.source(f"in{number}", chip.input_bits + 1, beats, patterns[0])
     bench.sink(f"out{number}", chip.output_bits + 17, len(results), patterns[1])
     ports = f"{inputs(f'in{number}')}, {outputs(f'out{number}')}"
     bench.instance(f"harness{number}", f"harness{number}", {}, ports)
@@ -150,7 +217,7 @@ def _harness(number: int, chip: Chip, design: Design) -> str:
     values = {
         "NUMBER": number,
         "TOP": design.name,
-        "IN": chip.graph.input.beat_width,
+        "IN": chip.input_bits,
         "OUT": chip.output_bits,
         "WRITER": "  wire loaded = 1'b1;",
         "PORTS": "",

@@ -7,6 +7,7 @@ from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
+import numpy as np
 import pytest
 from chip_bench import LIBRARY, Chip, Frame, Run, build_bench, simulate_chips
 from hsflow_npu.stage import add_npu
@@ -17,7 +18,7 @@ from stream_bench import read_log
 
 from hsflow.design import FileRole
 from hsflow.ir.graph import Graph
-from hsflow.ir.tensor import Shape
+from hsflow.ir.tensor import Block, Shape
 
 IMAGES = 5
 TRAFFIC = (("full", "full"), ("random", "random"), ("bursty", "full"), ("full", "bursty"))
@@ -41,19 +42,37 @@ def _builders() -> dict[str, GraphBuilder]:
 
 NAMES = list(_builders())
 
+BLOCKS = {
+    "classifier_of_blocks": (
+        GraphBuilder(Shape(3, 8, 4), 11).conv(4, square(3, 2, 1)).global_pool().dense(5),
+        Block(4, 4),
+    ),
+    "map_of_blocks": (GraphBuilder(Shape(2, 4, 6), 12, width=5).conv(3, square(3, 1, 1)), Block(2, 3)),
+    "tokens_of_blocks": (GraphBuilder(Shape(2, 4, 8), 13).conv(3, square(3, 1, 1)).dense(7), Block(2, 4)),
+    "image_in_one_beat": (GraphBuilder(Shape(1, 4, 4), 14).conv(3, square(3, 2, 1)).dense(6), Block(4, 4)),
+    "map_in_one_beat": (GraphBuilder(Shape(2, 2, 2), 15, width=3).conv(2), Block(2, 2)),
+}
+"""Chips that take several pixels a cycle."""
 
-def _frames(graph: Graph) -> tuple[Frame, ...]:
+PLAIN = {
+    "logits_of_blocks": (GraphBuilder(Shape(3, 4, 6), 16, width=7).max_pool(square(1)).dense(9), Block(2, 2)),
+    "wide_beats": (GraphBuilder(Shape(3, 32, 16), 17).max_pool(square(1)), Block(16, 16)),
+    "widest_beats": (GraphBuilder(Shape(3, 64, 32), 18).max_pool(square(1)), Block(32, 32)),
+}
+"""Chips whose hardened layers are a register: 6,144 and 24,576 bits in a beat."""
+
+
+def _frames(beats: int) -> tuple[Frame, ...]:
     """Mix right frames with ones that are too short and too long, alone and one after another."""
-    pixels = graph.input.shape.pixels
-    short = [1 - pixels, -1] if pixels > 2 else []
-    extras = [0, *short[:1], 0, 1, 0, 0, *short[1:], *short, 3, 2 * pixels, pixels, 0, *short, 0, 1]
+    short = [1 - beats, -1] if beats > 2 else []
+    extras = [0, *short[:1], 0, 1, 0, 0, *short[1:], *short, 3, 2 * beats, beats, 0, *short, 0, 1]
     return tuple((number % IMAGES, extra) for number, extra in enumerate([*extras, 0]))
 
 
 def _chip(name: str, variant: str, ends: tuple[str, str] = ("full", "full"), *, broken: bool = False) -> Chip:
     graph = _builders()[name].build(f"{name}_{variant}")
     images = random_images(graph, IMAGES, len(name))
-    return Chip(graph, images, _frames(graph) if broken else (), ends)
+    return Chip(graph, images, _frames(graph.input.shape.pixels) if broken else (), ends)
 
 
 def _variants(name: str) -> dict[str, Chip]:
@@ -86,6 +105,73 @@ def test_every_beat_is_right_and_every_broken_frame_is_dropped(simulated, name: 
         assert len(result.log.words(f"in{number}")) == len(chip.beats())
     assert not result.log.timed_out
     assert not result.log.violations
+
+
+def _chip_of_blocks(name: str, variant: str, ends: tuple[str, str], *, broken: bool = False) -> Chip:
+    builder, block = (BLOCKS | PLAIN)[name]
+    graph = builder.build(f"{name}_{variant}")
+    frames = _frames(block.beats(graph.input.shape)) if broken else ()
+    images = random_images(graph, IMAGES, len(name))
+    return Chip(graph, images, frames, ends, block=block, plain=name in PLAIN)
+
+
+@pytest.fixture(scope="module")
+def simulated_blocks(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> tuple[dict[tuple[str, str], int], list[Chip], Run]:
+    """Simulate chips that take several pixels a cycle."""
+    chips, where = [], {}
+    for name in [*BLOCKS, *PLAIN]:
+        variants = {
+            "good": _chip_of_blocks(name, "good", ("full", "full")),
+            "alone": _chip_of_blocks(name, "alone", ("full", "full")),
+            "broken": _chip_of_blocks(name, "broken", ("random", "bursty"), broken=True),
+        }
+        variants["alone"] = replace(variants["alone"], images=variants["alone"].images[:1])
+        for variant, chip in variants.items():
+            where[name, variant] = len(chips)
+            chips.append(chip)
+    return where, chips, simulate_chips(chips, tmp_path_factory.mktemp("blocks"))
+
+
+@pytest.mark.parametrize("name", [*BLOCKS, *PLAIN])
+def test_blocks_of_pixels_go_in_and_out(simulated_blocks, name: str) -> None:
+    where, chips, result = simulated_blocks
+    for variant in ("good", "alone", "broken"):
+        number = where[name, variant]
+        chip = chips[number]
+        assert result.log.words(f"out{number}") == chip.expected(), variant
+        assert result.errors(number) == chip.bad_frames, variant
+        assert result.refused(number) == 0
+    assert not result.log.timed_out
+    assert not result.log.violations
+
+
+@pytest.mark.parametrize("name", [*BLOCKS, *PLAIN])
+def test_blocks_take_the_computed_cycles(simulated_blocks, name: str) -> None:
+    where, _, result = simulated_blocks
+    alone, full = where[name, "alone"], where[name, "good"]
+    design = result.designs[alone]
+    assert result.log.taken(f"out{alone}")[-1] - result.log.taken(f"in{alone}")[0] == design.latency
+    taken = result.log.taken(f"out{full}")
+    ends = taken[len(taken) // IMAGES - 1 :: len(taken) // IMAGES]
+    assert {later - earlier for earlier, later in list(pairwise(ends))[1:]} == {design.initiation_interval}
+
+
+def test_logits_keep_up_with_blocks() -> None:
+    builder, block = BLOCKS["tokens_of_blocks"]
+    design = Chip(builder.build("tokens"), np.zeros(0), block=block).design
+    assert design.npu is not None and design.npu.logit_lanes == 2
+    assert design.initiation_interval == 4
+
+
+def test_features_in_raster_order_are_caught(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    raster = lambda shape, block: np.arange(shape.elements)  # noqa: E731
+    monkeypatch.setattr("hsflow_npu.stage.feature_order", raster)
+    chip = _chip_of_blocks("logits_of_blocks", "raster", ("full", "full"))
+    result = simulate_chips([chip], tmp_path)
+    assert len(result.log.words("out0")) == len(chip.expected())
+    assert result.log.words("out0") != chip.expected()
 
 
 def test_a_feature_map_of_many_pixels_can_leave_the_chip(tmp_path: Path) -> None:
@@ -212,6 +298,13 @@ def _lint(graph: Graph, folder: Path, edit: tuple[str, str] = ("", "")) -> list[
             path.write_text(file.text.replace(*edit) if edit[0] else file.text, encoding="utf-8")
             sources.append(path)
     return lint(sources, graph.name)
+
+
+@pytest.mark.parametrize("logit_lanes", [2, 3, 5])
+def test_any_number_of_logit_lanes_gives_the_same_results(tmp_path: Path, logit_lanes: int) -> None:
+    chip = replace(_chip("tokens", f"logits{logit_lanes}"), logit_lanes=logit_lanes)
+    result = simulate_chips([chip], tmp_path)
+    assert result.log.words("out0") == chip.expected()
 
 
 @pytest.mark.parametrize("lanes", [1, 2, 5, 1000])

@@ -47,7 +47,7 @@ def data_files(images: int = IMAGES, latency: int = LATENCY, interval: int = INT
     plan = SimulationPlan(
         top="toy",
         images=images,
-        pixels_per_image=PIXELS,
+        transfers_per_image=PIXELS,
         beats_per_image=CLASSES,
         latency=latency,
         initiation_interval=interval,
@@ -73,7 +73,7 @@ def testbench() -> DesignFile:
             top="toy",
             in_width=8,
             out_width=32,
-            pixels_per_image=PIXELS,
+            transfers_per_image=PIXELS,
             beats_per_image=CLASSES,
             latency=LATENCY,
             initiation_interval=INTERVAL,

@@ -20,7 +20,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("hsflow", "hsflow.hookspecs", "hsflow.errors"),
     ("hsflow.fixedpoint", "hsflow.keywords", "hsflow.durable", "hsflow.lowering", "hsflow.executor", "hsflow.images"),
     ("hsflow.ir",),
-    ("hsflow.data", "hsflow.design", "hsflow.templates", "hsflow.targets", "hsflow.importing"),
+    ("hsflow.data", "hsflow.design", "hsflow.beats", "hsflow.templates", "hsflow.targets", "hsflow.importing"),
     ("hsflow.stage", "hsflow.area", "hsflow.plan"),
     ("hsflow.metrics", "hsflow.progress", "hsflow.process"),
     ("hsflow.artifact", "hsflow.plugins", "hsflow.launch"),

@@ -157,7 +157,7 @@ def built(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Return a work root in which a simulation of the toy seems to have been built, and let none run."""
     work = tmp_path / "work"
     work.mkdir()
-    plan = {"top": "toy", "images": 5, "pixels_per_image": 4, "beats_per_image": 3, "latency": 1}
+    plan = {"top": "toy", "images": 5, "transfers_per_image": 4, "beats_per_image": 3, "latency": 1}
     plan |= {"initiation_interval": 1, "clock_mhz": 1.0}
     (work / PLAN).write_text(SimulationPlan.model_validate(plan).to_json())
     edam = {"name": "toy", "toplevel": "tb", "files": [], "flow_options": {"tool": "icarus"}}
@@ -230,11 +230,11 @@ def test_a_work_root_of_another_design_is_refused(built: Path, changes: Any, mes
     assert not (built / "finetune").exists()
 
 
-@pytest.mark.parametrize("name", ["pixels_per_image", "beats_per_image"])
+@pytest.mark.parametrize("name", ["transfers_per_image", "beats_per_image"])
 def test_a_work_root_of_other_images_is_refused(built: Path, name: str) -> None:
     plan = SimulationPlan.model_validate_json((built / PLAN).read_text())
     (built / PLAN).write_text(plan.model_copy(update={name: 9}).to_json())
-    with pytest.raises(MismatchError, match=name if name == "pixels_per_image" else "lines"):
+    with pytest.raises(MismatchError, match=name if name == "transfers_per_image" else "lines"):
         _simulate(built, BASE)
     assert not (built / "finetune").exists()
 
