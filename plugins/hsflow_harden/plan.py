@@ -54,13 +54,13 @@ def _blocks(graph: Graph, request: PlanRequest) -> Blocks:
 
 
 def roofline(graph: Graph, figures: Figures) -> tuple[RooflinePoint, ...]:
-    """Return the smallest area of each interval that blocks allow, the shortest interval first, without FIFOs."""
-    found: dict[int, RooflinePoint] = {}
-    for point in _points(graph, figures):
-        known = found.get(point.initiation_interval)
-        if known is None or point.area.total < known.area.total:
-            found[point.initiation_interval] = point
-    return tuple(found[interval] for interval in sorted(found))
+    """Return the areas, without FIFOs, of all intervals that no shorter one undercuts, the shortest interval first."""
+    kept: list[RooflinePoint] = []
+    points = sorted(_points(graph, figures), key=lambda each: (each.initiation_interval, each.area.total))
+    for point in points:
+        if not kept or point.area.total < kept[-1].area.total:
+            kept.append(point)
+    return tuple(kept)
 
 
 def _points(graph: Graph, figures: Figures) -> Iterator[RooflinePoint]:
