@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from hsflow_npu import MemoryImage, NpuConfiguration, NpuDriver, Register, assemble, dense
+from hsflow_npu.choice import with_fewest_multipliers
 from hsflow_npu.driver import IDENTIFIER, VERSION
 from numpy.typing import NDArray
 from simulator import CORES, choose_simulator, lint, run
@@ -547,6 +548,14 @@ def test_lint_of_every_case(case: Case) -> None:
         lint(sources, "hsflow_npu", case.npu.rtl_parameters() | {"AddressWidth": case.npu.address_width})
         == []
     )
+
+
+@pytest.mark.slow
+def test_lint_of_the_largest_npu() -> None:
+    """Lint MobileNetV2's classifier at an image every 49 cycles: 26,169 multipliers; 85 s and 4.5 GB."""
+    npu = with_fewest_multipliers(NpuConfiguration(1, 1280, 1000, 1, 1), 49)
+    sources = [*LIBRARY, *(path for path in NPU if path.parent.name == "rtl")]
+    assert lint(sources, "hsflow_npu", npu.rtl_parameters() | {"AddressWidth": npu.address_width}) == []
 
 
 @pytest.mark.parametrize(
