@@ -72,6 +72,8 @@ def sketch(chosen: PlannedModel, plugins: PluginManager, reporter: Reporter) -> 
     """Return the float network of a model."""
     path = configuration_path(chosen.model)
     is_file = path is not None or Path(chosen.model).is_file()
+    if not is_file and _is_like_a_file(chosen.model):
+        raise ConfigurationError("there is no such file", where=chosen.model)
     if is_file and (chosen.width is not None or chosen.resolution is not None):
         raise ConfigurationError(
             "width and resolution are for an architecture; a file has its own",
@@ -94,6 +96,11 @@ def configuration_path(model: str) -> Path | None:
     return path if path.suffix == ".toml" else None
 
 
+def _is_like_a_file(model: str) -> bool:
+    """Tell whether `model` looks like a path; a factory, package.module:name, does not."""
+    return ":" not in model and ("/" in model or bool(Path(model).suffix))
+
+
 def _loaded(configuration: Configuration, reporter: Reporter) -> SketchedNetwork:
     choice = configuration.stages[StageKind.LOAD]
     dataset = load_dataset(configuration.settings.data, configuration.folder)
@@ -107,7 +114,9 @@ def _one_image(dataset: Dataset) -> Dataset:
     return replace(dataset, test_images=dataset.test_images[:1], test_labels=dataset.test_labels[:1])
 
 
-_HINT = "a checkpoint does not tell its architecture: name both in [load] of a flow.toml; see `hsflow plugins`"
+_HINT = (
+    "a checkpoint does not tell its architecture: name both in [load] of a flow.toml; see `hsflow plugins`"
+)
 
 
 def _made(value: T | None, chosen: PlannedModel, verb: str) -> T:

@@ -152,6 +152,8 @@ def test_a_plot_needs_matplotlib(run: Run, monkeypatch: pytest.MonkeyPatch) -> N
         ((*SMALL, "--target-throughput", "1e12"), "no cycle for each image"),
         (("--model", "digits", "--width", "0.5"), "cannot be scaled"),
         (("--model", "nothing.toml"), "no such file"),
+        (("--model", "nothing.tflite"), "no such file"),
+        (("--model", "a/nothing"), "no such file"),
         ((*SMALL, "--plot", "plan.svg"), "no PNG file"),
         ((*SMALL, "--sparsity", "1"), "--sparsity"),
     ],
