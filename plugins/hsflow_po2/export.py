@@ -4,18 +4,21 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
+from torch import Tensor
 
 from hsflow.errors import ModelError
 from hsflow.fixedpoint import IntArray, Interval, rounding_constant, shift_round
 from hsflow.ir import graph as ir
-from hsflow.ir.network import INPUT_NAME, Add, AveragePool, Conv, Dense, MaxPool, NetworkLayer
+from hsflow.ir.network import INPUT_NAME, Add, AveragePool, Conv, Dense, MaxPool, Network, NetworkLayer
 from hsflow.ir.tensor import Constant, TensorFormat
 from hsflow.ir.verify import accumulator_intervals, verify
 from hsflow_po2.dense import quantize_dense
+from hsflow_po2.rounding import RoundedWeight
 from hsflow_po2.simulate import QuantizedModule
 
 _LARGEST_BIAS = 2.0**61
@@ -28,14 +31,23 @@ def export_graph(module: QuantizedModule) -> ir.Graph:
         ModelError: if a weight is not finite, or the verifier refuses the graph.
     """
     module.refresh()
-    network = module.network
-    maps = {INPUT_NAME: ir.FeatureMap(network.input_shape, module.formats[INPUT_NAME])}
-    layers: list[ir.GraphLayer] = []
+    network, formats = module.network, module.formats
+    maps = {INPUT_NAME: ir.FeatureMap(network.input_shape, formats[INPUT_NAME])}
     for layer in network.layers:
-        exported = _tightened(_export(module, layer, maps), maps)
-        maps[layer.name] = ir.layer_output(exported, maps[layer.sources[0]])
-        layers.append(exported)
-    return verify(ir.Graph(network.name, maps[INPUT_NAME], tuple(layers), network.classes))
+        if not isinstance(layer, Dense):
+            maps[layer.name] = ir.FeatureMap(network.shapes[layer.name], formats[layer.name])
+    return assemble(network, formats[INPUT_NAME], [_export(module, layer, maps) for layer in network.layers])
+
+
+def assemble(network: Network, image: TensorFormat, layers: Sequence[ir.GraphLayer]) -> ir.Graph:
+    """Return the verified graph of `layers`, each made as tight as it can be proved to be."""
+    maps = {INPUT_NAME: ir.FeatureMap(network.input_shape, image)}
+    tight: list[ir.GraphLayer] = []
+    for layer in layers:
+        layer = _tightened(layer, maps)
+        maps[layer.name] = ir.layer_output(layer, maps[layer.sources[0]])
+        tight.append(layer)
+    return verify(ir.Graph(network.name, maps[INPUT_NAME], tuple(tight), network.classes))
 
 
 def _export(module: QuantizedModule, layer: NetworkLayer, maps: dict[str, ir.FeatureMap]) -> ir.GraphLayer:
@@ -56,30 +68,58 @@ def _export(module: QuantizedModule, layer: NetworkLayer, maps: dict[str, ir.Fea
 
 def _export_conv(module: QuantizedModule, layer: Conv, source: TensorFormat) -> ir.Conv:
     parameters = module.parameters_of(layer)
-    bias = _float64(parameters.bias)
-    if not (np.isfinite(bias).all() and np.isfinite(_float64(parameters.weight)).all()):
+    masked = parameters.masked().detach()
+    rounded = module.rounding(masked, module.fractions[layer.name])
+    form, levels = module.formats[layer.name], module.rounding.levels
+    return integer_conv(layer, masked, rounded, parameters.bias, source, form, levels)
+
+
+def integer_conv(
+    layer: Conv,
+    masked: Tensor,
+    rounded: RoundedWeight,
+    bias: Tensor,
+    source: TensorFormat,
+    output: TensorFormat,
+    levels: int,
+) -> ir.Conv:
+    """Return the integer convolution.
+
+    Args:
+        layer: gives geometry and padding values.
+        masked: the float weights, whose zeros must have stayed zero.
+        rounded: what became of them.
+        bias: float, shape (outputs,).
+        source: the format of what it reads.
+        output: the format of what it makes.
+        levels: exponents of a window.
+
+    Raises:
+        ModelError: if a weight or bias is not finite, or a zero was revived.
+    """
+    floats, offsets = _float64(masked), _float64(bias)
+    if not (np.isfinite(offsets).all() and np.isfinite(floats).all()):
         raise ModelError("a weight or bias is not finite", where=layer.name, hint="train again")
-    rounded = module.rounding(parameters.masked(), module.fractions[layer.name])
     fractions = rounded.fractions.numpy().astype(np.int64)
     weight = ir.Po2Weight(
         Constant(rounded.sign.numpy().astype(np.int8)),
         Constant(rounded.exponent.numpy().astype(np.int8)),
-        module.rounding.levels,
+        levels,
     )
-    _refuse_revived(weight, _float64(parameters.masked()), layer.name)
+    _refuse_revived(weight, floats, layer.name)
     return ir.Conv(
         layer.name,
         layer.source,
         weight,
         tuple(fractions.tolist()),
-        Constant(_integer_bias(bias, fractions + source.finest_fraction, layer.name)),
+        Constant(_integer_bias(offsets, fractions + source.finest_fraction, layer.name)),
         layer.window,
         layer.groups,
         tuple(
             math.floor(value * 2.0**fraction + 0.5)
             for value, fraction in zip(layer.pad_values, source.fractions, strict=True)
         ),
-        module.formats[layer.name],
+        output,
     )
 
 

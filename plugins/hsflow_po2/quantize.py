@@ -80,14 +80,19 @@ def _quantize(
 ) -> Graph:
     absorbed = absorb_averages(network)
     reference = AverageModule(absorbed)
-    chosen = np.random.default_rng(seed).permutation(len(images))[: options.calibration_images]
-    sample = torch.from_numpy(images[np.sort(chosen)])
+    sample = torch.from_numpy(calibration_images(images, options.calibration_images, seed))
     formats = calibrate(reference, sample, options.formats)
     quantized = QuantizedModule(absorbed, rounding, formats)
     correct_biases(quantized, reference, sample)
     if options.recipe is not None and options.recipe.epochs:
         train(quantized, reference, images, labels, options.recipe, seed, track)
     return export_graph(quantized)
+
+
+def calibration_images(images: NDArray[np.uint8], count: int, seed: int) -> NDArray[np.uint8]:
+    """Return `count` of the images, drawn by `seed`, in their order."""
+    chosen = np.random.default_rng(seed).permutation(len(images))[:count]
+    return images[np.sort(chosen)]
 
 
 def train(
@@ -169,3 +174,10 @@ def zero_fraction(graph: Graph) -> float:
 def weight_count(graph: Graph) -> int:
     """Return the number of hardened weights, zeros included."""
     return sum(layer.weight.integers.size for layer in graph.layers if isinstance(layer, Conv))
+
+
+def second_term_fraction(graph: Graph) -> float:
+    """Return the share of the hardened weights that are a sum of two or more powers of two."""
+    signs = [layer.weight.sign.array for layer in graph.layers if isinstance(layer, Conv)]
+    total = sum(sign[0].size for sign in signs)
+    return sum(int(((sign != 0).sum(axis=0) > 1).sum()) for sign in signs) / total if total else 0.0

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 ACCURACY_PO2 = "accuracy_po2"
 ZERO_FRACTION = "zero_fraction"
 WEIGHTS = "weights"
+SECOND_TERM_FRACTION = "second_term_fraction"
 
 
 class QuantizerOptions(StageOptions):
@@ -62,6 +63,25 @@ class Po2Options(QuantizerOptions):
 
     levels: int = Field(default=8, ge=1, le=32, description="Exponents that a channel's weights may take.")
     terms: int = Field(default=1, ge=1, le=2, description="Powers of two that add up to one weight.")
+    reconstruction: bool = Field(
+        default=True,
+        description="In ptq: fit each layer to the float layer's outputs; else round to the nearest.",
+    )
+    second_term_budget: float = Field(
+        default=0.0,
+        ge=0,
+        le=1,
+        description="The largest share of weights with a second power of two, where terms = 1 (ptq).",
+    )
+
+    @model_validator(mode="after")
+    def _refuse_unused(self) -> Self:
+        if self.second_term_budget and (self.mode != "ptq" or not self.reconstruction or self.terms == 2):
+            raise PydanticCustomError(
+                "contradiction",
+                'second_term_budget is for mode = "ptq" with reconstruction and terms = 1: leave it out',
+            )
+        return self
 
 
 class Po2Quantizer:
@@ -69,7 +89,7 @@ class Po2Quantizer:
 
     kind = StageKind.QUANTIZE
     name = "po2"
-    version = "1"
+    version = "2"
     builds_on = ("hsflow_torch",)
     options_model = Po2Options
 
@@ -77,7 +97,23 @@ class Po2Quantizer:
         """Return the integer graph; record its accuracy on the held-out images, its zeros and its size."""
         from hsflow_po2.rounding import Po2Rounding
 
+        if options.mode == "ptq" and options.reconstruction:
+            return _reconstructed(value, options, context)
         return quantize_with(Po2Rounding(options.levels, options.terms), value, options, context)
+
+
+def _reconstructed(network: Network, options: Po2Options, context: StageContext) -> Graph:
+    from hsflow_po2.fit import FitOptions
+    from hsflow_po2.quantize import calibration_images
+    from hsflow_po2.reconstruct import ReconstructOptions, reconstruct
+
+    seed = context.settings.seed
+    budget = 1.0 if options.terms == 2 else options.second_term_budget
+    chosen = ReconstructOptions(options.activation_bits, FitOptions(options.levels), budget)
+    images = calibration_images(context.dataset.train_images, options.calibration_images, seed)
+    graph = reconstruct(network, images, chosen, seed, track=context.track)
+    record_graph(graph, context)
+    return graph
 
 
 def quantize_with(
@@ -126,7 +162,7 @@ def quantize_options(options: QuantizerOptions) -> QuantizeOptions:
 def record_graph(graph: Graph, context: StageContext) -> None:
     """Record the metrics of an integer graph: accuracy by the emulator, exact share of zeros, weights."""
     from hsflow_po2.emulator import emulate
-    from hsflow_po2.quantize import weight_count, zero_fraction
+    from hsflow_po2.quantize import second_term_fraction, weight_count, zero_fraction
 
     dataset = context.dataset
     outputs = emulate(graph, dataset.test_images).reshape(len(dataset.test_images), -1)
@@ -134,4 +170,5 @@ def record_graph(graph: Graph, context: StageContext) -> None:
         percent = float((outputs.argmax(axis=1) == dataset.test_labels).mean() * 100)
         context.record(ACCURACY_PO2, percent, unit="%", better="higher")
     context.record(ZERO_FRACTION, zero_fraction(graph), better="higher")
+    context.record(SECOND_TERM_FRACTION, second_term_fraction(graph))
     context.record(WEIGHTS, weight_count(graph))

@@ -1,0 +1,303 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Quantize without training or labels: layer by layer, so that each layer gives what the float layer gave.
+
+The target of a layer comes from the float network, its input from the quantized layers before it, so that each layer
+also makes up for what those got wrong. Weights are refitted by least squares, then rounded with compensated errors
+(see `compensate.py`), and the bias takes what is left of the mean.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+import torch
+from hsflow_torch.module import constant, convolve, stream_order
+from hsflow_torch.training import Tracker, silent, threads
+from numpy.typing import NDArray
+from torch import Tensor
+
+from hsflow.errors import ModelError
+from hsflow.ir import graph as ir
+from hsflow.ir.network import (
+    INPUT_NAME,
+    PIXEL_FRACTION,
+    Activation,
+    Add,
+    AveragePool,
+    Conv,
+    Dense,
+    MaxPool,
+    Network,
+    NetworkLayer,
+)
+from hsflow.ir.tensor import Padding
+from hsflow_po2.averages import absorb_averages
+from hsflow_po2.budget import allowance
+from hsflow_po2.dense import quantize_dense
+from hsflow_po2.export import assemble, integer_conv
+from hsflow_po2.fit import FitOptions, damped, fit_conv
+from hsflow_po2.moments import Moments, choose_pixels, patches
+from hsflow_po2.scales import Scale, choose_scales
+from hsflow_po2.simulate import GUARD_BITS, AverageModule, ChannelFormat
+from hsflow_po2.survey import survey
+
+_BATCH = 16
+
+
+@dataclass(frozen=True)
+class ReconstructOptions:
+    """Hold how to quantize layer by layer."""
+
+    width: int = 8
+    fit: FitOptions = field(default_factory=FitOptions)
+    budget: float = 0.15
+    """The largest share of the weights that get a second term."""
+
+    pixels: int = 32768
+    """Pixels of all images together that a layer is fitted to."""
+
+    gradient_images: int = 128
+    """Images that measure how much the logits mind errors."""
+
+    free_scales: bool = True
+    centred: bool = True
+    residual: bool = True
+    active: int = 0
+    quiet: float = 0.1
+    classifier: float = 0.0
+    threads: int = 1
+
+
+def reconstruct(
+    network: Network,
+    images: NDArray[np.uint8],
+    options: ReconstructOptions,
+    seed: int,
+    *,
+    track: Tracker = silent,
+) -> ir.Graph:
+    """Return the integer graph of `network`, fitted to unlabeled `images`, shape (n, channels, height, width)."""
+    with threads(options.threads):
+        work = Reconstructor(network, torch.from_numpy(np.array(images)), options, seed)
+        for index in track(range(len(network.layers)), "reconstruction"):
+            work.visit(work.network.layers[index])
+        return work.graph()
+
+
+class Reconstructor:
+    """Hold the feature maps of the float and the quantized network at one depth."""
+
+    def __init__(self, network: Network, images: Tensor, options: ReconstructOptions, seed: int) -> None:
+        self.network = absorb_averages(_finite(network))
+        self.options = options
+        self.reference = AverageModule(self.network).eval()
+        self.generator = torch.Generator().manual_seed(seed)
+        self.survey = survey(self.reference, images, seed, options.gradient_images)
+        self.scales = choose_scales(
+            self.network,
+            self.survey.samples,
+            options.width,
+            free=options.free_scales,
+            centred=options.centred,
+        )
+        self.allowance = allowance(self.network, self.survey, options.fit.levels, options.budget)
+        pixels = images.contiguous(memory_format=torch.channels_last)
+        self.wanted: dict[str, Tensor] = {INPUT_NAME: (pixels.float() / (1 << PIXEL_FRACTION)).half()}
+        self.found: dict[str, Tensor] = {INPUT_NAME: pixels}
+        self.layers: list[ir.GraphLayer] = []
+
+    def graph(self) -> ir.Graph:
+        """Return the verified graph of the layers visited, which must be all."""
+        return assemble(self.network, self.scales[INPUT_NAME].format, self.layers)
+
+    @torch.no_grad()
+    def visit(self, layer: NetworkLayer) -> None:
+        """Quantize one layer, whose sources have been visited, and compute its feature maps."""
+        if isinstance(layer, Dense):
+            self.layers.append(self._dense(layer))
+            return
+        moments = self._float_pass(layer)
+        if isinstance(layer, Conv):
+            layer = self._fitted(layer, moments)
+        self._quantized_pass(layer)
+        if not isinstance(layer, Conv):
+            self.layers.append(self._integer_layer(layer))
+        self._forget(layer)
+
+    def _batches(self) -> list[slice]:
+        return [slice(start, start + _BATCH) for start in range(0, len(self.found[INPUT_NAME]), _BATCH)]
+
+    def _float_pass(self, layer: NetworkLayer) -> Moments:
+        """Compute the float layer for all images; gather what fits a convolution to it."""
+        moments, parts = Moments(), []
+        shape = self.network.shapes[layer.name]
+        count = len(self.found[INPUT_NAME])
+        pixels = choose_pixels(shape.height, shape.width, count, self.options.pixels, self.generator)
+        for batch in self._batches():
+            raw = self.reference.compute(
+                layer, [self.wanted[source][batch].float() for source in layer.sources]
+            )
+            if isinstance(layer, Conv):
+                self._observe(layer, raw, batch, pixels[batch], moments)
+            parts.append(self.reference.finish(layer, raw).half())
+        self.wanted[layer.name] = torch.cat(parts)
+        return moments
+
+    def _observe(self, layer: Conv, raw: Tensor, batch: slice, pixels: Tensor, moments: Moments) -> None:
+        seen = patches(self._values(layer.source, batch), self._padded(layer), pixels, raw.shape[3])
+        scale = self.scales[layer.name]
+        flat = raw.permute(0, 2, 3, 1).flatten(1, 2)
+        if self.options.residual:
+            flat = flat + self._residual_error(layer, batch).permute(0, 2, 3, 1).flatten(1, 2)
+        taken = flat[torch.arange(len(flat))[:, None], pixels].flatten(0, 1)
+        target = (taken - scale.offset) * scale.gain
+        grouped = _by_group(target, layer.groups)
+        if layer.activation is Activation.NONE or seen.shape[2] > self.options.active:
+            moments.add(seen, grouped)
+            return
+        high = 6.0 if layer.activation is Activation.RELU6 else float("inf")
+        live = ((taken > 0) & (taken < high)).float().clamp(min=self.options.quiet)
+        weight = _by_group(live, layer.groups)
+        if grouped.shape[2] == 1:
+            moments.add_single(seen, grouped, weight)
+        else:
+            moments.add_weighted(seen, grouped, weight)
+
+    def _residual_error(self, layer: Conv, batch: slice) -> Tensor:
+        """Return what the other side of an addition lacks, if an addition is all that reads the layer."""
+        readers = [known for known in self.network.layers if layer.name in known.sources]
+        if len(readers) != 1 or not isinstance(readers[0], Add):
+            return torch.zeros(1, 1, 1, 1)
+        left, right = readers[0].sources
+        other = right if left == layer.name else left
+        if other == layer.name or other not in self.found:
+            return torch.zeros(1, 1, 1, 1)
+        scale = self.scales[other]
+        found = self._values(other, batch) / scale.gain.view(-1, 1, 1) + scale.offset.view(-1, 1, 1)
+        return self.wanted[other][batch].float() - found
+
+    def _values(self, name: str, batch: slice) -> Tensor:
+        """Return the quantized feature map in its own scale."""
+        return self.found[name][batch].float() / self.scales[name].unit.view(-1, 1, 1)
+
+    def _padded(self, layer: Conv) -> Conv:
+        """Return `layer` with the padding values that hardware will use, in the scale of the source."""
+        if layer.window.padding == Padding():
+            return replace(layer, pad_values=(0.0,) * len(layer.pad_values))
+        scale = self.scales[layer.source]
+        low, high = (torch.tensor(ends) for ends in (scale.format.low, scale.format.high))
+        values = (torch.tensor(layer.pad_values) - scale.offset) * scale.gain * scale.unit
+        rounded = torch.floor(values + 0.5).clamp(low, high) / scale.unit
+        return replace(layer, pad_values=tuple(rounded.tolist()))
+
+    def _fitted(self, layer: Conv, moments: Moments) -> Conv:
+        """Return the convolution with the weights and biases that hardware will use; remember its integers."""
+        source, output = self.scales[layer.source], self.scales[layer.name]
+        weight = scaled_weight(layer, source, output)
+        fit = fit_conv(
+            weight,
+            moments.centred(),
+            self.survey.sensitivity[layer.name] / output.gain.square(),
+            torch.tensor(output.format.fractions) + GUARD_BITS - source.format.finest_fraction,
+            self.allowance.take(layer.name),
+            self.options.fit,
+        )
+        self.allowance.spend(layer.name, fit.second)
+        layer = self._padded(layer)
+        levels = self.options.fit.levels
+        self.layers.append(
+            integer_conv(layer, weight, fit.rounded, fit.bias, source.format, output.format, levels)
+        )
+        return replace(layer, weight=constant(fit.rounded.values), bias=constant(fit.bias.float()))
+
+    def _quantized_pass(self, layer: NetworkLayer) -> None:
+        output = self.scales[layer.name]
+        form = ChannelFormat(output.format)
+        parts = []
+        for batch in self._batches():
+            sources = [self._values(source, batch) for source in layer.sources]
+            value = self._quantized(layer, sources)
+            parts.append((form(value) * output.unit.view(-1, 1, 1)).to(_integer_type(output)))
+        self.found[layer.name] = torch.cat(parts)
+
+    def _quantized(self, layer: NetworkLayer, sources: list[Tensor]) -> Tensor:
+        if isinstance(layer, Conv):
+            weight, bias = (torch.from_numpy(value.array.copy()) for value in (layer.weight, layer.bias))
+            return convolve(sources[0], weight, bias, layer)
+        return self.reference.compute(layer, sources)
+
+    def _integer_layer(self, layer: NetworkLayer) -> ir.GraphLayer:
+        form = self.scales[layer.name].format
+        match layer:
+            case Add():
+                return ir.Add(layer.name, layer.sources, form)
+            case AveragePool():
+                return ir.AveragePool(layer.name, layer.source, layer.window, form)
+            case MaxPool():
+                return ir.MaxPool(layer.name, layer.source, layer.window)
+        raise TypeError(type(layer))
+
+    def _dense(self, layer: Dense) -> ir.Dense:
+        """Return the programmable layer; its bias makes the mean logits those of the float network."""
+        scale = self.scales[layer.source]
+        shape = self.network.shapes[layer.source]
+        every = slice(None)
+        wanted = stream_order(self.wanted[layer.source].float()).double()
+        found = stream_order(self._values(layer.source, every)).double()
+        weight = torch.from_numpy(layer.weight.array.copy()).double()
+        scaled = weight / scale.gain.repeat(shape.pixels)
+        if self.options.classifier:
+            scaled = scaled + self._classifier_change(weight, scaled, wanted, found)
+        bias = (
+            torch.from_numpy(layer.bias.array.copy()).double()
+            + weight @ wanted.mean(dim=0)
+            - scaled @ found.mean(dim=0)
+        )
+        source = ir.FeatureMap(shape, scale.format)
+        return quantize_dense(layer.name, layer.source, source, scaled.numpy(), bias.numpy())
+
+    def _classifier_change(self, weight: Tensor, scaled: Tensor, wanted: Tensor, found: Tensor) -> Tensor:
+        wanted, found = wanted - wanted.mean(dim=0), found - found.mean(dim=0)
+        missing = (wanted @ weight.T - found @ scaled.T).T @ found / len(found)
+        loose = damped((found.T @ found / len(found))[None], self.options.classifier)[0]
+        change: Tensor = torch.linalg.solve(loose, missing.T).T
+        return change
+
+    def _forget(self, layer: NetworkLayer) -> None:
+        """Drop the feature maps that no later layer reads."""
+        later = self.network.layers[[known.name for known in self.network.layers].index(layer.name) + 1 :]
+        needed = {source for known in later for source in known.sources} | {layer.name, INPUT_NAME}
+        for maps in (self.wanted, self.found):
+            for name in [name for name in maps if name not in needed]:
+                del maps[name]
+
+
+def _finite(network: Network) -> Network:
+    """Refuse a network with a weight or bias that is not finite."""
+    for layer in network.layers:
+        values = [layer.weight.array, layer.bias.array] if isinstance(layer, Conv | Dense) else []
+        if not all(np.isfinite(value).all() for value in values):
+            raise ModelError("a weight or bias is not finite", where=layer.name, hint="train again")
+    return network
+
+
+def scaled_weight(layer: Conv, source: Scale, output: Scale) -> Tensor:
+    """Return the float weights in the scales of the feature maps on both sides."""
+    weight = torch.from_numpy(layer.weight.array.copy()).float()
+    if layer.mask is not None:
+        weight = weight * torch.from_numpy(layer.mask.array.copy())
+    outputs, inputs = weight.shape[:2]
+    gains = source.gain.reshape(layer.groups, inputs).repeat_interleave(outputs // layer.groups, dim=0)
+    return weight * output.gain.view(-1, 1, 1, 1) / gains.view(outputs, inputs, 1, 1)
+
+
+def _by_group(values: Tensor, groups: int) -> Tensor:
+    """Return (n, outputs) as (groups, n, outputs / groups)."""
+    return values.reshape(len(values), groups, -1).transpose(0, 1)
+
+
+def _integer_type(scale: Scale) -> torch.dtype:
+    if scale.format.width > 8:
+        return torch.int32
+    return torch.int8 if scale.format.signed else torch.uint8
