@@ -162,7 +162,8 @@ class Assembly:
     def add_mean(self, origin: str, x: Value, *, keep: bool) -> Value:
         """Take the mean over height and width; `keep` tells whether those dimensions stay."""
         shape = self.shape(require_unpadded(x))
-        value = self.add_average_pool(origin, x, Window((shape.height, shape.width)))
+        size = (shape.height, shape.width)
+        value = self.add_average_pool(origin, x, Window(size, size))
         return replace(value, flat=not keep)
 
     def add_scale(
@@ -175,6 +176,10 @@ class Assembly:
             return x
         added = self.add_layer(origin, per_channel_conv(self.unique(origin), x.layer, scale, offset))
         return replace(added, flat=x.flat)
+
+    def add_bias(self, layer: Dense, offset: FloatArray) -> None:
+        """Add to the classifier's bias."""
+        self.layers[layer.name] = replace(layer, bias=single(layer.bias.array.astype(np.float64) + offset))
 
     def add_activation(self, origin: str, x: Value, activation: Activation, *, exclusive: bool) -> Value:
         """Apply `activation`, as part of the layer before if nothing else reads that one."""
@@ -220,6 +225,7 @@ class Assembly:
         check_preprocessing(self.input_shape.channels, mean, std)
         self._refuse_problems(name)
         layers = tuple(self._with_classifier())
+        check_finite(name, layers)
         layers = fold_preprocessing(layers, self.input_shape.channels, mean, std)
         check_finite(name, layers)
         origins = tuple((layer.name, self.origins.get(layer.name, layer.name)) for layer in layers)

@@ -91,10 +91,14 @@ class Dataflow(Assembly):
         (name,) = operator.outputs
         while name != self.output:
             readers = [reader for reader in self.operators if name in reader.inputs]
-            if len(readers) != 1 or readers[0].kind not in self.passing or len(readers[0].outputs) != 1:
+            if len(readers) != 1 or not self.passes(readers[0]) or len(readers[0].outputs) != 1:
                 return False
             name = readers[0].outputs[0]
         return True
+
+    def passes(self, operator: Operator) -> bool:
+        """Tell whether an operator changes nothing that matters behind the classifier."""
+        return operator.kind in self.passing
 
     def activate(self, origin: str, value: Value, activation: Activation) -> Value:
         """Apply `activation`."""

@@ -3,13 +3,13 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 from torch import fx
 
-from hsflow.importing.assembly import Unsupported, Value, check_window, require_map
-from hsflow.ir.tensor import Padding, Shape, Window
+from hsflow.importing.assembly import Unsupported, Value, require_map
+from hsflow.importing.rounding import rounded_up
+from hsflow.ir.tensor import Padding, Window
 from hsflow_torch.builder import Builder, path_of
 
 
@@ -37,7 +37,7 @@ def max_pool(
     steps = pair(kernel_size if stride is None else stride)
     window = Window(pair(kernel_size), steps, pair(dilation), Padding.same_on_all_sides(*pair(padding)))
     if ceil_mode:
-        window = _rounded_up(window, builder.shape(x))
+        window = rounded_up(window, builder.shape(x))
     return builder.add_max_pool(path_of(node), x, window)
 
 
@@ -60,7 +60,7 @@ def average_pool(
         raise Unsupported(f"divisor_override={divisor_override}")
     if window.padding != Padding() and not count_include_pad:
         raise Unsupported("count_include_pad=False with padding")
-    if ceil_mode and _rounded_up(window, builder.shape(x)) != window:
+    if ceil_mode and rounded_up(window, builder.shape(x)) != window:
         raise Unsupported("ceil_mode=True where it makes a difference")
     return builder.add_average_pool(path_of(node), x, window)
 
@@ -91,20 +91,3 @@ def mean(
     if dims != {2, 3} or options:
         raise Unsupported(f"it takes the mean over {dim}; only over height and width, [2, 3]")
     return builder.add_mean(path_of(node), x, keep=keepdim)
-
-
-def _rounded_up(window: Window, shape: Shape) -> Window:
-    """Return `window` with padding added below and to the right until the last stride fits, by torch's ceil_mode."""
-    check_window(window)
-    pad = window.padding
-    below = _missing(shape.height, pad.top, window.extent[0], window.stride[0])
-    right = _missing(shape.width, pad.left, window.extent[1], window.stride[1])
-    return replace(window, padding=replace(pad, bottom=pad.bottom + below, right=pad.right + right))
-
-
-def _missing(size: int, pad: int, extent: int, stride: int) -> int:
-    span = size + 2 * pad - extent
-    steps = -(-span // stride)
-    if steps * stride >= size + pad:
-        steps -= 1
-    return max(0, steps * stride - span)

@@ -18,9 +18,23 @@ HEAVY = {"torch", "torchvision", "tflite", "onnx", "PIL", "fusesoc", "edalize", 
 # Lower layers first; a module may import from its own layer and from those before it.
 LAYERS: tuple[tuple[str, ...], ...] = (
     ("hsflow", "hsflow.hookspecs", "hsflow.errors"),
-    ("hsflow.fixedpoint", "hsflow.keywords", "hsflow.durable", "hsflow.lowering", "hsflow.executor", "hsflow.images"),
+    (
+        "hsflow.fixedpoint",
+        "hsflow.keywords",
+        "hsflow.durable",
+        "hsflow.lowering",
+        "hsflow.executor",
+        "hsflow.images",
+    ),
     ("hsflow.ir",),
-    ("hsflow.data", "hsflow.design", "hsflow.beats", "hsflow.templates", "hsflow.targets", "hsflow.importing"),
+    (
+        "hsflow.data",
+        "hsflow.design",
+        "hsflow.beats",
+        "hsflow.templates",
+        "hsflow.targets",
+        "hsflow.importing",
+    ),
     ("hsflow.stage", "hsflow.area", "hsflow.plan"),
     ("hsflow.metrics", "hsflow.progress", "hsflow.process"),
     ("hsflow.artifact", "hsflow.plugins", "hsflow.launch"),
@@ -36,7 +50,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
 FORBIDDEN: dict[str, set[str]] = {
     "hsflow": HEAVY
     | {"hsflow_torch", "hsflow_prune", "hsflow_po2", "hsflow_harden", "hsflow_npu", "hsflow_fusesoc"}
-    | {"hsflow_cmvm", "hsflow_tflite"},
+    | {"hsflow_cmvm", "hsflow_tflite", "hsflow_onnx"},
     "plugins/hsflow_cmvm": {"torch", "torchvision", "fusesoc", "edalize", "sklearn", "joblib"}
     | {"hsflow_torch", "hsflow_prune", "hsflow_po2", "hsflow_harden", "hsflow_npu", "hsflow_fusesoc"},
     "plugins/hsflow_harden": {"torch", "torchvision", "numba", "hsflow_torch", "hsflow_po2"}
@@ -46,6 +60,8 @@ FORBIDDEN: dict[str, set[str]] = {
     "plugins/hsflow_po2": {"fusesoc", "edalize", "hsflow_harden", "hsflow_npu"},
     "plugins/hsflow_prune": {"fusesoc", "edalize", "hsflow_harden", "hsflow_npu"},
     "plugins/hsflow_torch": {"fusesoc", "edalize", "hsflow_harden", "hsflow_npu"},
+    "plugins/hsflow_onnx": {"torch", "torchvision", "hsflow_torch", "hsflow_po2", "fusesoc", "edalize"}
+    | {"onnx", "hsflow_harden", "hsflow_npu"},
     "plugins/hsflow_tflite": {"torch", "torchvision", "hsflow_torch", "hsflow_po2", "fusesoc", "edalize"}
     | {"tflite", "hsflow_harden", "hsflow_npu"},
 }
