@@ -17,7 +17,7 @@ def with_fewest_multipliers(
 ) -> NpuConfiguration:
     """Return the NPU with the fewest multipliers, then the fewest logit lanes, that keeps up with `interval`.
 
-    Of equals it has the fewest register bits. `logit_lanes` sets the logit lanes instead. Where no NPU keeps up, the
+    Of equals it has the most class lanes, which share their activations. `logit_lanes` sets the logit lanes instead. Where no NPU keeps up, the
     result is the one with the fewest multipliers among the fastest.
     """
     target = max(interval, fastest(layer, logit_lanes).initiation_interval)
@@ -28,7 +28,7 @@ def with_fewest_multipliers(
         for classes, features in arrays
         if classes * features == fewest
     ]
-    return min(chosen, key=lambda npu: (npu.logit_lanes, npu.register_bits))
+    return min(chosen, key=lambda npu: (npu.logit_lanes, -npu.class_lanes))
 
 
 def with_multipliers(

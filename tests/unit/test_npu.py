@@ -295,6 +295,11 @@ def test_mobilenet_v2_keeps_up_with_every_interval(interval: int, expected: tupl
     assert (npu.multipliers, npu.logit_lanes) == expected
 
 
+def test_of_equals_the_one_with_the_most_class_lanes_is_chosen() -> None:
+    npu = choice.with_fewest_multipliers(NpuConfiguration(1, 64, 10, 1, 1), 64)  # 5 x 2 would do as well
+    assert (npu.class_lanes, npu.feature_lanes, npu.logit_lanes) == (10, 1, 1)
+
+
 def test_an_interval_that_no_npu_reaches_is_missed_by_the_least() -> None:
     layer = NpuConfiguration(7, 4, 30, 1, 1)
     assert choice.with_fewest_multipliers(layer, 3).initiation_interval == 7
