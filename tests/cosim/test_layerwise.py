@@ -1,0 +1,136 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Layers alone, fed with real feature maps: proved word for word, resumable, and a fault in any of them is found."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hsflow_po2.emulator import feature_maps
+from network_bench import LIBRARY, harden
+from random_graphs import GraphBuilder, inverted_residual, random_images, square
+from simulator import choose_simulator
+
+from hsflow import layerwise
+from hsflow.design import Design
+from hsflow.errors import ConfigurationError, MismatchError
+from hsflow.executor import ProcessExecutor
+from hsflow.fixedpoint import IntArray
+from hsflow.ir.tensor import ONE_PIXEL, Block, Shape
+from hsflow.layerbench import stream_of
+from hsflow.layerwise import Conditions, LayerTask, layer_tasks, require_proved, verify_layers
+
+FOLDERS = sorted({path.parent for path in LIBRARY})
+
+
+def network(block: Block = ONE_PIXEL) -> tuple[Design, dict[str, IntArray]]:
+    """Return a network with every kind of layer, hardened, and its maps of two images."""
+    builder = GraphBuilder(Shape(3, 8, 8), 7)
+    builder.conv(4, square(3, 2, 1))
+    inverted_residual(builder, 2, 4, 1)
+    builder.max_pool(square(2, 2)).conv(5).global_pool().dense(3)
+    graph = builder.build("layers")
+    (maps,) = feature_maps(graph, random_images(graph, 2))
+    return harden(graph, block=block), maps
+
+
+def tasks_in(
+    folder: Path, words: int | None = None, stalls: bool = False, block: Block = ONE_PIXEL
+) -> list[LayerTask]:
+    design, maps = network(block)
+    return layer_tasks(design, maps, folder, Conditions(choose_simulator(), words, stalls), FOLDERS)
+
+
+@pytest.mark.parametrize(("stalls", "block"), [(False, Block()), (True, Block()), (False, Block(2, 2))])
+def test_every_layer_is_proved(stalls: bool, block: Block, tmp_path: Path) -> None:
+    tasks = tasks_in(tmp_path, stalls=stalls, block=block)
+    proofs = verify_layers(tasks)
+    require_proved(proofs)
+    assert [proof.name for proof in proofs] == [task.name for task in tasks]
+    assert [proof.words for proof in proofs] == [task.expected.words for task in tasks]
+    assert not any(proof.reused for proof in proofs)
+    assert {path.suffix for path in tmp_path.iterdir()} == {".json"}
+
+
+def test_a_strip_is_the_first_words(tmp_path: Path) -> None:
+    proofs = verify_layers(tasks_in(tmp_path, words=3)[:2], ProcessExecutor(2))
+    require_proved(proofs)
+    assert [proof.words for proof in proofs] == [3, 3]
+
+
+def test_what_is_proved_is_not_simulated_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tasks = tasks_in(tmp_path, words=3)[:2]
+    first = verify_layers(tasks[:1])
+    simulated: list[str] = []
+
+    def spy(task: LayerTask) -> layerwise.LayerProof:
+        simulated.append(task.name)
+        return replace(first[0], name=task.name)
+
+    monkeypatch.setattr(layerwise, "simulate_layer", spy)
+    again = verify_layers(tasks)
+    assert simulated == [tasks[1].name]
+    assert again[0] == replace(first[0], reused=True)
+    changed = replace(tasks[0], files=(replace(tasks[0].files[0], text=tasks[0].files[0].text + "\n"),))
+    verify_layers([changed])
+    assert simulated == [tasks[1].name, tasks[0].name]
+    result = tmp_path / f"{tasks[0].module}.json"
+    for damage in ("", "{}", "[]", json.dumps({**json.loads(result.read_text()), "wrong": 1})):
+        result.write_text(damage)
+        assert layerwise.finished(tasks[0]) is None
+
+
+def faults(task: LayerTask) -> Iterator[LayerTask]:
+    """Yield the task with an adder's sign turned, with one wrong expected bit, and with one wrong pixel."""
+    turned = tuple(replace(file, text=file.text.replace(" + ", " - ", 1)) for file in task.files)
+    assert turned != task.files
+    yield replace(task, files=turned)
+    flipped = f"{int(task.expected.text[:-1].rsplit()[-1], 16) ^ 1:x}\n"
+    lines = task.expected.text.splitlines(keepends=True)
+    yield replace(task, expected=replace(task.expected, text="".join([*lines[:-1], flipped])))
+    unknown = ["x" * (len(lines[0]) - 1) + "\n", *lines[1:]]
+    yield replace(task, expected=replace(task.expected, text="".join(unknown)))
+
+
+def test_a_fault_is_found_and_kept(tmp_path: Path) -> None:
+    task = tasks_in(tmp_path)[1]
+    for wrong in faults(task):
+        (proof,) = verify_layers([wrong])
+        assert not proof.proved
+        assert (tmp_path / task.module / "simulation.log").is_file()
+        with pytest.raises(MismatchError, match=task.name):
+            require_proved([proof])
+        assert layerwise.finished(wrong) is None
+
+
+def test_a_layer_that_gets_stuck_is_wrong(tmp_path: Path) -> None:
+    task = tasks_in(tmp_path)[0]
+    short = replace(task.sources[0], text=task.sources[0].text.split()[0] + "\n", words=1)
+    (proof,) = verify_layers([replace(task, sources=(short,))])
+    assert proof.wrong == task.expected.words and not proof.proved
+
+
+def test_nothing_proves_nothing() -> None:
+    with pytest.raises(MismatchError):
+        require_proved([])
+
+
+@pytest.mark.parametrize("options", [{"simulator": "modelsim"}, {"words": 0}])
+def test_conditions_that_make_no_sense_are_refused(options: dict[str, object]) -> None:
+    with pytest.raises(ConfigurationError):
+        Conditions(**options)
+
+
+def test_words_are_blocks_of_pixels_first_pixel_low() -> None:
+    source = GraphBuilder(Shape(2, 2, 4), 1, 4, True).source
+    values = np.arange(-8, 8).reshape(1, 2, 2, 4)
+    stream = stream_of(values, source, Block(2, 2))
+    pixel = [[(int(values[0, c, r, x]) & 15) for c in (0, 1)] for r in (0, 1) for x in (0, 1)]
+    word = sum(value << (4 * place) for place, value in enumerate(np.ravel(pixel).tolist()))
+    assert stream.text.split()[0] == f"{word:08x}"
+    assert (stream.words, stream.width) == (2, 32)
+    assert stream_of(values, source, Block(2, 2), 1).text == stream.text.splitlines(keepends=True)[0]
