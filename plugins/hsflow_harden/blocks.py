@@ -8,10 +8,7 @@ from functools import cached_property
 
 from hsflow.errors import ModelError
 from hsflow.ir.graph import FeatureMap
-from hsflow.ir.tensor import Block, Shape, Window
-
-ONE_PIXEL = Block()
-"""The block of a plain stream of pixels."""
+from hsflow.ir.tensor import ONE_PIXEL, Block, Shape, Window
 
 
 @dataclass(frozen=True)

@@ -52,7 +52,7 @@ def _former_bits(layer: StreamLayer) -> tuple[int, int]:
         return blocks.former_bits(layer.window, layer.sources[0], layer.source_block, layer.layer.name)
     if layer.former == "accumulate" and isinstance(layer.layer, AveragePool):
         source = layer.sources[0]
-        return 2 * source.shape.channels * sum_width(layer.layer, source), 0
+        return blocks.accumulator_bits(source, sum_width(layer.layer, source), layer.source_block), 0
     return 0, 0
 
 

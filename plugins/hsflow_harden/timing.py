@@ -13,8 +13,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from hsflow.fixedpoint import IntArray
-from hsflow.ir.tensor import Block, Shape, Window
-from hsflow_harden.blocks import ONE_PIXEL, axes
+from hsflow.ir.tensor import ONE_PIXEL, Block, Shape, Window
+from hsflow_harden.blocks import axes
 
 STREAM_REGISTER_LATENCY = 1
 WINDOW_LATENCY = 1
