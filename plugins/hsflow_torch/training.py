@@ -17,6 +17,9 @@ from torch import Tensor, nn
 from hsflow.errors import ModelError
 from hsflow_torch.augment import augment
 
+_BATCH_VALUES = 1 << 22
+"""The most values of the images of a batch: a network's feature maps take some tens of times as many."""
+
 Tracker = Callable[[range, str], Any]
 """What shows progress: takes the epochs and a description, gives the epochs back."""
 
@@ -148,8 +151,9 @@ def _step(optimizer: torch.optim.Optimizer, loss: Tensor) -> None:
 
 @torch.no_grad()
 def logits_of(module: nn.Module, images: NDArray[np.uint8], batch_size: int = 256) -> Tensor:
-    """Return the module's outputs in evaluation mode, flattened to shape (n, outputs)."""
+    """Return the module's outputs in evaluation mode, flattened to shape (n, outputs); large images in smaller batches."""
     module.eval()
+    batch_size = max(1, min(batch_size, _BATCH_VALUES // math.prod(images.shape[1:])))
     pixels = torch.from_numpy(np.array(images))
     return torch.cat([module(batch.float()).flatten(1) for batch in torch.split(pixels, batch_size)])
 

@@ -13,11 +13,14 @@ import numpy as np
 import pytest
 import torch
 from hsflow_torch.module import NetworkModule
+from hsflow_torch.training import accuracy
 from torch.nn import functional as f
 
 from hsflow.data import Dataset
 from hsflow.errors import HsflowError, ModelError
+from hsflow.images import Geometry, read_image_files
 from hsflow.importing import dataflow
+from hsflow.importing.completion import without_first_class
 from hsflow.ir import network as ir
 from hsflow.ir.tensor import Padding, Shape
 from tests.shared_data import shared_file
@@ -429,3 +432,23 @@ def test_published_mobilenets_have_their_structure(name: str) -> None:
 def test_published_tiny_models_load(name: str, layers: int) -> None:
     network = lower_file(shared_file(f"models/mlperf_tiny/{name}.tflite"))
     assert len(network.layers) == layers
+
+
+@pytest.mark.parametrize(("name", "scale"), [("pretrainedResnet", 1 / 255), ("pretrainedResnet_quant", None)])
+def test_published_resnet8_classifies(name: str, scale: float | None) -> None:
+    """The published 87 % are of the original images; as JPEG of quality 75 with halved colours they are harder."""
+    path, archive = shared_file(f"models/mlperf_tiny/{name}.tflite"), shared_file("cifar10/cifar10_test.zip")
+    given: dict[str, Any] = {} if scale is None else {"mean": (0.0,), "std": (scale,)}
+    files = read_image_files(archive, Geometry())
+    module = NetworkModule(lower_file(path, **given))
+    assert accuracy(module, files.images[::10], files.labels[::10]) > 73
+
+
+def test_the_published_mobilenet_classifies() -> None:
+    """All 1,000 images give 88.2 %."""
+    path = shared_file("models/mobilenet_v2/tf2_mobilenet_v2_1.0_224_ptq.tflite")
+    files = read_image_files(
+        shared_file("imagenet_sample/imagenet_sample_256.zip"), Geometry(256, (224, 224))
+    )
+    module = NetworkModule(without_first_class(lower_file(path)))
+    assert accuracy(module, files.images[::50], files.labels[::50]) >= 75
