@@ -11,6 +11,7 @@ from hsflow.ir.addergraph import AdderGraph, Output
 from hsflow.ir.pipeline import Pipeline, stages_needed
 from hsflow_harden.emit_tile import TileWriter
 from hsflow_harden.kernel import Operand, Tile
+from hsflow_harden.verilog import packing
 
 
 def emit_adder_graph(graph: AdderGraph, module: str, adder_levels_per_stage: int | None) -> str:
@@ -92,14 +93,10 @@ class _GraphWriter(TileWriter):
         yield "  end"
 
     def _outputs(self) -> Iterator[str]:
-        offset = 0
-        yield ""
-        for output in self.graph.outputs:
-            width = self.graph.output_interval(output).width
-            yield f"  assign data_o[{offset}+:{width}] = {self._result(output, width)};"
-            offset += width
+        yield from packing("data_o", map(self._result, self.graph.outputs))
 
-    def _result(self, output: Output, width: int) -> str:
+    def _result(self, output: Output) -> str:
+        width = self.graph.output_interval(output).width
         if output.value is None:
             return f"{width}'d0"
         term = self._term(output.value, output.shift, width, self.pipeline.stages)

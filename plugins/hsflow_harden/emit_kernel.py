@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from hsflow.design import DesignFile, FileRole
 from hsflow.fixedpoint import IntArray
 from hsflow_harden.emit_part import emit_part, part_ports
-from hsflow_harden.emit_tile import emit_tile, output_slices, output_width
+from hsflow_harden.emit_tile import emit_tile, output_width
 from hsflow_harden.kernel import Operand, Tile
 from hsflow_harden.partition import Part, Stage, partition
 from hsflow_harden.verilog import Slice, concatenation, module
@@ -178,8 +178,8 @@ class _TileWiring:
 
     def _outputs(self) -> Iterator[str]:
         leaving = _packed(f"stage{len(self.stages)}", self.stages[-1].leaving, self.widths)
-        yield ""
         outputs = self.tile.pipeline.graph.outputs
-        for output, (low, width) in zip(outputs, output_slices(self.tile), strict=True):
-            if output.value is not None:
-                yield f"  assign data_o[{low}+:{width}] = {leaving[output.value]};"
+        yield ""
+        yield "  assign data_o = {"
+        yield from concatenation((leaving[o.value] for o in outputs if o.value is not None), indent=4)
+        yield "  };"

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 
 from hsflow.ir.addergraph import AdderGraph
 from hsflow_harden.partition import Part
-from hsflow_harden.verilog import clocked, module, sum_of, vector
+from hsflow_harden.verilog import clocked, module, packing, sum_of, vector
 
 
 def emit_part(name: str, title: str, part: Part, graph: AdderGraph) -> str:
@@ -79,12 +79,7 @@ class _PartWriter:
         yield from clocked(f"{self._name(value)}_q <= {self._name(value)};" for value in self.part.kept)
 
     def _outputs(self, port: str, values: Iterable[int], suffix: str) -> Iterator[str]:
-        low = 0
-        yield ""
-        for value in values:
-            width = self._width(value)
-            yield f"  assign {port}[{low}+:{width}] = {self._name(value)}{suffix};"
-            low += width
+        yield from packing(port, (f"{self._name(value)}{suffix}" for value in values))
 
     def _name(self, value: int) -> str:
         """Return the name that the value has in a tile of one module, too."""

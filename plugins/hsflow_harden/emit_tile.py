@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 
 from hsflow.ir.addergraph import Adder
 from hsflow_harden.kernel import Operand, Tile
-from hsflow_harden.verilog import clocked, extended, sum_of, vector
+from hsflow_harden.verilog import clocked, extended, packing, sum_of, vector
 
 
 def emit_tile(tile: Tile, operands: tuple[Operand, ...], title: str) -> str:
@@ -106,10 +106,8 @@ class TileWriter:
         yield from clocked(assignments)
 
     def _outputs(self) -> Iterator[str]:
-        yield ""
-        for output, (offset, width) in zip(self.graph.outputs, output_slices(self.tile), strict=True):
-            if output.value is not None:
-                yield f"  assign data_o[{offset}+:{width}] = {self._at(output.value, self.pipeline.stages)};"
+        values = [output.value for output in self.graph.outputs if output.value is not None]
+        yield from packing("data_o", (self._at(value, self.pipeline.stages) for value in values))
 
     def _name(self, value: int) -> str:
         inputs = len(self.graph.inputs)

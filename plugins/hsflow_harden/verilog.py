@@ -76,6 +76,23 @@ def concatenation(slices: Iterable[Slice], indent: int) -> Iterator[str]:
     yield line.rstrip()
 
 
+def packing(port: str, values: Iterable[str]) -> Iterator[str]:
+    """Yield the assignment that packs `values` into `port`, the first one lowest, one a line.
+
+    It is one concatenation and not a part-select for each value, which some simulators take quadratic time for.
+    """
+    # Verilog names the highest bits first.
+    names = list(values)[::-1]
+    yield ""
+    if len(names) == 1:
+        yield f"  assign {port} = {names[0]};"
+    elif names:
+        yield f"  assign {port} = {{"
+        yield from (f"    {name}," for name in names[:-1])
+        yield f"    {names[-1]}"
+        yield "  };"
+
+
 def module(name: str, comments: Iterable[str], ports: Iterable[str], body: Iterable[str]) -> str:
     """Return the text of a module: its comment, its ports without commas, and what it contains."""
     head = ["// SPDX-License-Identifier: Apache-2.0", "//", *(f"// {line}" for line in comments)]

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -30,6 +31,13 @@ FILES = [file.path for file in design().files]
 @pytest.mark.parametrize("path", FILES)
 def test_generated_files_are_as_reviewed(golden: Golden, path: str) -> None:
     golden(path, next(file.text for file in design().files if file.path == path))
+
+
+@pytest.mark.parametrize("path", FILES)
+def test_no_vector_is_assigned_in_numbered_pieces(path: str) -> None:
+    """Simulators take time that is quadratic in such pieces, and large layers have thousands."""
+    text = next(file.text for file in design().files if file.path == path)
+    assert not re.search(r"assign \w+\[\d|_o\s*\(\w+\[\d", text)
 
 
 def test_another_network_is_another_text() -> None:

@@ -9,8 +9,6 @@ module tiny_add2__kernel (
   output logic [15:0] data_o
 );
 
-  logic [15:0] result;
-
   logic [19:0] sums0;
   tiny_add2__tile0 u_tile0 (
     .clk_i,
@@ -19,6 +17,7 @@ module tiny_add2__kernel (
     .data_o(sums0)
   );
 
+  logic [7:0] result0;
   hsflow_requantize #(
     .InWidth (11),
     .Bias    (64'sd64),
@@ -29,9 +28,10 @@ module tiny_add2__kernel (
     .Negate  (1'b0)
   ) u_requantize0 (
     .acc_i ({1'b0, sums0[0+:10]}),
-    .data_o(result[0+:8])
+    .data_o(result0)
   );
 
+  logic [7:0] result1;
   hsflow_requantize #(
     .InWidth (11),
     .Bias    (64'sd512),
@@ -42,11 +42,16 @@ module tiny_add2__kernel (
     .Negate  (1'b0)
   ) u_requantize1 (
     .acc_i ({1'b0, sums0[10+:10]}),
-    .data_o(result[8+:8])
+    .data_o(result1)
   );
 
   always_ff @(posedge clk_i) begin
-    if (enable_i) data_o <= result;
+    if (enable_i) begin
+      data_o <= {
+        result1,
+        result0
+      };
+    end
   end
 
 endmodule

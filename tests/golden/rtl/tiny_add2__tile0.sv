@@ -30,6 +30,8 @@ module tiny_add2__tile0 (
     end
   end
 
-  assign data_o[0+:10] = sum0_q1;
-  assign data_o[10+:10] = sum1_q1;
+  assign data_o = {
+    sum1_q1,
+    sum0_q1
+  };
 endmodule

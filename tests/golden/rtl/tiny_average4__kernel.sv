@@ -9,14 +9,13 @@ module tiny_average4__kernel (
   output logic [15:0] data_o
 );
 
-  logic [15:0] result;
-
   logic [16:0] sums0;
   tiny_average4__tile0 u_tile0 (
     .data_i(data_i[0+:20]),
     .data_o(sums0)
   );
 
+  logic [7:0] result0;
   hsflow_requantize #(
     .InWidth (8),
     .Bias    (64'sd2),
@@ -27,9 +26,10 @@ module tiny_average4__kernel (
     .Negate  (1'b0)
   ) u_requantize0 (
     .acc_i ({1'b0, sums0[0+:7]}),
-    .data_o(result[0+:8])
+    .data_o(result0)
   );
 
+  logic [7:0] result1;
   hsflow_requantize #(
     .InWidth (11),
     .Bias    (64'sd0),
@@ -40,11 +40,16 @@ module tiny_average4__kernel (
     .Negate  (1'b0)
   ) u_requantize1 (
     .acc_i ({1'b0, sums0[7+:10]}),
-    .data_o(result[8+:8])
+    .data_o(result1)
   );
 
   always_ff @(posedge clk_i) begin
-    if (enable_i) data_o <= result;
+    if (enable_i) begin
+      data_o <= {
+        result1,
+        result0
+      };
+    end
   end
 
 endmodule

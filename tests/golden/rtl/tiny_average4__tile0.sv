@@ -12,6 +12,8 @@ module tiny_average4__tile0 (
   wire unused_x0 = ^data_i[7+:3];
   wire [9:0] x1 = data_i[10+:10];
 
-  assign data_o[0+:7] = x0;
-  assign data_o[7+:10] = x1;
+  assign data_o = {
+    x1,
+    x0
+  };
 endmodule

@@ -27,6 +27,8 @@ module tiny_left__tile0 (
     end
   end
 
-  assign data_o[0+:9] = sum0_q1;
-  assign data_o[9+:10] = sum1_q1;
+  assign data_o = {
+    sum1_q1,
+    sum0_q1
+  };
 endmodule

@@ -10,7 +10,6 @@ module tiny_max3__kernel (
 );
 
   logic [15:0] result;
-
   hsflow_max #(
     .Channels(2),
     .Width   (8),

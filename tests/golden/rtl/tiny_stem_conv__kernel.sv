@@ -12,8 +12,6 @@ module tiny_stem_conv__kernel (
   // No weight reads these operands.
   wire unused_operands = ^{data_i[0+:8], data_i[24+:8]};
 
-  logic [15:0] result;
-
   logic [27:0] sums0;
   tiny_stem_conv__tile0 u_tile0 (
     .clk_i,
@@ -25,6 +23,7 @@ module tiny_stem_conv__kernel (
     .data_o(sums0)
   );
 
+  logic [7:0] result0;
   hsflow_requantize #(
     .InWidth (15),
     .Bias    (64'sd188),
@@ -35,9 +34,10 @@ module tiny_stem_conv__kernel (
     .Negate  (1'b0)
   ) u_requantize0 (
     .acc_i ({sums0[0+:13], 2'b0}),
-    .data_o(result[0+:8])
+    .data_o(result0)
   );
 
+  logic [7:0] result1;
   hsflow_requantize #(
     .InWidth (17),
     .Bias    (64'sd2297),
@@ -48,11 +48,16 @@ module tiny_stem_conv__kernel (
     .Negate  (1'b1)
   ) u_requantize1 (
     .acc_i ({sums0[13+:15], 2'b0}),
-    .data_o(result[8+:8])
+    .data_o(result1)
   );
 
   always_ff @(posedge clk_i) begin
-    if (enable_i) data_o <= result;
+    if (enable_i) begin
+      data_o <= {
+        result1,
+        result0
+      };
+    end
   end
 
 endmodule

@@ -48,6 +48,8 @@ module tiny_stem_conv__tile0 (
     end
   end
 
-  assign data_o[0+:13] = sum4_q2;
-  assign data_o[13+:15] = sum5_q2;
+  assign data_o = {
+    sum5_q2,
+    sum4_q2
+  };
 endmodule
