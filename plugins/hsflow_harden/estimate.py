@@ -20,23 +20,20 @@ from hsflow.fixedpoint import IntArray, Interval
 from hsflow.ir.matrix import count_digits
 from hsflow_harden.kernel import KernelFigures, KernelPlan
 
-LEFT_AT_ONE = 0.674
-"""The share of the adders that sharing leaves where a pattern occurs at one more place, and surely with a third term."""
+LEFT_AT_ONE = 0.71
+LEFT_PER_DOUBLING = 0.0619
+LEFT_PER_SIDE = 0.00775
+"""The share of the adders that sharing leaves where a pattern occurs at one more place; what each doubling of such places
+takes from it; and what each doubling of the matrix's shorter side adds, for the optimizer finds less in large ones."""
 
-LEFT_PER_DOUBLING = 0.0556
-"""What each doubling of the occurrences takes from that share."""
-
-LEFT_PER_THIRD = 0.0153
-"""What each halving of the chance that a recurring pattern recurs with a third term adds to it."""
-
-WIDTH_BASE = 3.313
-WIDTH_PER_SPREAD = 0.363
-WIDTH_PER_LEFT = 2.216
+WIDTH_BASE = 3.81
+WIDTH_PER_SPREAD = 0.334
+WIDTH_PER_LEFT = 2.91
 """An adder's bits: the inputs' and `WIDTH_BASE`, more the rarer a pattern is (exponents are spread), fewer the less is shared."""
 
-REGISTERS = 1.02
-REGISTERS_PER_LEVELS = 0.579
-REGISTERS_PER_LEFT = 0.825
+REGISTERS = 0.921
+REGISTERS_PER_LEVELS = 0.587
+REGISTERS_PER_LEFT = 0.724
 """Registers over those of separate trees: a factor, and exponents of the levels of a stage and of the share that is left."""
 
 _QUOTIENT_DECIMALS = 9
@@ -50,9 +47,9 @@ class MatrixStatistics:
     """Hold what the estimate reads off a matrix, shape (outputs, inputs).
 
     `digits` and `terms` are the signed digits and the nonzeros of each row that has any. `multiples` are the adders that
-    make the odd multiples of each input that occur in its column, once each. `occurrences` is the expected number of
+    make the odd multiples of each input that occur in its column, once each (or the same for the transpose). `occurrences` is the expected number of
     further places where a two-term pattern of the matrix occurs, or of its transpose if that is more; `collision` the
-    chance that two pairs of nonzeros are one pattern; `third` the chance that a further place has a third term as well.
+    chance that two pairs of nonzeros are one pattern; `side` the shorter of the sides that nonzeros are in.
     """
 
     digits: IntArray
@@ -60,7 +57,7 @@ class MatrixStatistics:
     multiples: int
     occurrences: float
     collision: float
-    third: float
+    side: int
 
     @property
     def adders_before_sharing(self) -> int:
@@ -90,14 +87,13 @@ def statistics(matrix: IntArray) -> MatrixStatistics:
     found = _Nonzeros(matrix.shape, rows, columns, np.abs(values), count_digits(values[:, np.newaxis]))
     digits, terms = (np.bincount(rows, weights=each).astype(np.int64) for each in (found.digits, None))
     collision = _collision(found)
-    partners, third = _partners(found)
     return MatrixStatistics(
         digits[digits > 0],
         terms[terms > 0],
         _multiples(found),
-        partners * collision,
+        _partners(found) * collision,
         collision,
-        third * collision,
+        min(int(np.count_nonzero(np.bincount(side))) for side in (rows, columns)),
     )
 
 
@@ -120,34 +116,36 @@ def _collision(found: _Nonzeros) -> float:
 
 
 def _multiples(found: _Nonzeros) -> int:
-    """Return the adders that make the odd multiples of each column's input: a digit less one for each new one."""
-    several = found.digits > 1
-    magnitudes = found.magnitudes[several]
-    odd = magnitudes // (magnitudes & -magnitudes)
-    _, first = np.unique(np.stack([found.columns[several], odd]), axis=1, return_index=True)
-    return int((found.digits[several][first] - 1).sum())
+    """Return the adders that make odd multiples: a digit less one for each new one of a column.
 
-
-def _partners(found: _Nonzeros) -> tuple[float, float]:
-    """Return how many more rows (or columns, if more) have nonzeros where a pair of nonzeros lies, and how likely one has.
-
-    Means over all pairs of nonzeros in a row; likely is what a row is that has a nonzero in one of the places.
+    Or of a row, if these are fewer: a network of adders turned around computes the transpose.
     """
+    several = found.digits > 1
+    magnitudes, further = found.magnitudes[several], found.digits[several] - 1
+    odd = magnitudes // (magnitudes & -magnitudes)
+
+    def adders(side: IntArray) -> int:
+        _, first = np.unique(np.stack([side[several], odd]), axis=1, return_index=True)
+        return int(further[first].sum())
+
+    return min(adders(found.columns), adders(found.rows))
+
+
+def _partners(found: _Nonzeros) -> float:
+    """Return how many further rows (or columns, if more) have nonzeros where a pair of nonzeros lies, on the mean."""
     per_row, per_column = np.bincount(found.rows, minlength=1), np.bincount(found.columns, minlength=1)
     if per_column.max() <= 1:
-        return 0.0, 1.0
+        return 0.0
     used = np.zeros(found.shape, dtype=np.float32)
     used[found.rows, found.columns] = 1
     gram = used @ used.T if len(used) <= used.shape[1] else used.T @ used
     together = float((gram.astype(np.float64) ** 2).sum())
-    return max(_excess(together, per_column, per_row), _excess(together, per_row, per_column))
+    return max(_excess(together, per_column, per_row), _excess(together, per_row, per_column), 0.0)
 
 
-def _excess(together: float, across: IntArray, along: IntArray) -> tuple[float, float]:
-    pairs, squares = int((along * (along - 1)).sum()), float((across**2).sum())
-    partners = (together - squares) / pairs - 1 if pairs else 0.0
-    others = squares / across.sum() - 1
-    return (partners, min(1.0, partners / others)) if partners > 0 and others > 0 else (0.0, 1.0)
+def _excess(together: float, across: IntArray, along: IntArray) -> float:
+    pairs = int((along * (along - 1)).sum())
+    return (together - float((across**2).sum())) / pairs - 1 if pairs else 0.0
 
 
 @dataclass(frozen=True)
@@ -194,10 +192,9 @@ def estimate_matrix(matrix: IntArray, inputs: Sequence[Interval]) -> MatrixEstim
 
 def left_share(found: MatrixStatistics) -> float:
     """Return the share of the two-input adders of a matrix's rows that sharing leaves."""
-    occurrences, third = max(found.occurrences, _FEWEST), max(found.third, _FEWEST)
-    return min(
-        1.0, LEFT_AT_ONE - LEFT_PER_DOUBLING * math.log2(occurrences) - LEFT_PER_THIRD * math.log2(third)
-    )
+    occurrences = math.log2(max(found.occurrences, _FEWEST))
+    side = math.log2(max(found.side, 1))
+    return min(1.0, LEFT_AT_ONE - LEFT_PER_DOUBLING * occurrences + LEFT_PER_SIDE * side)
 
 
 def adder_width(found: MatrixStatistics, left: float) -> float:
