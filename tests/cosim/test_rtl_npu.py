@@ -4,8 +4,9 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -362,39 +363,45 @@ def runs_of(simulator: str) -> list[tuple[Case, str]]:
     ]
 
 
-@pytest.fixture(scope="module", params=SIMULATORS)
-def executable(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    bench = Bench()
-    for case, kind in runs_of(request.param):
-        add_npu(bench, case, f"{case.name}_{kind}", kind)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("HSFLOW_TEST_SIMULATOR", request.param)
-        yield bench.compile([*LIBRARY, *NPU], tmp_path_factory.mktemp(f"npu_{request.param}"))
+@pytest.fixture(scope="module")
+def executables(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """Return a function that builds all runs of a simulator, once."""
+
+    @cache
+    def build(simulator: str) -> Path:
+        bench = Bench()
+        for case, kind in runs_of(simulator):
+            add_npu(bench, case, f"{case.name}_{kind}", kind)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("HSFLOW_TEST_SIMULATOR", simulator)
+            return bench.compile([*LIBRARY, *NPU], tmp_path_factory.mktemp(f"npu_{simulator}"))
+
+    return build
 
 
 @pytest.fixture(scope="module")
-def log(executable: Path) -> Log:
-    return read_log(run(executable))
+def logs(executables: Callable[[str], Path]) -> Callable[[str], Log]:
+    """Return a function that simulates all runs of a simulator, once."""
+    return cache(lambda simulator: read_log(run(executables(simulator))))
 
 
 @pytest.mark.parametrize(
-    ("executable", "case", "kind"),
+    ("simulator", "case", "kind"),
     [(simulator, *one) for simulator in SIMULATORS for one in runs_of(simulator)],
-    indirect=["executable"],
     ids=lambda value: value.name if isinstance(value, Case) else value,
 )
-def test_everything_is_exact(log: Log, case: Case, kind: str) -> None:
-    name = f"{case.name}_{kind}"
+def test_everything_is_exact(logs: Callable[[str], Log], simulator: str, case: Case, kind: str) -> None:
+    log, name = logs(simulator), f"{case.name}_{kind}"
     assert not log.timed_out
     assert wrong_answers(log, case, name, kind) == []
     assert problems(log, case, name, kind) == []
 
 
-def test_results_survive_a_reset_at_any_moment(executable: Path) -> None:
+@pytest.mark.parametrize("simulator", SIMULATORS)
+def test_results_survive_a_reset_at_any_moment(executables: Callable[[str], Path], simulator: str) -> None:
     # Icarus needs many seconds for each.
-    simulator = "icarus" if executable.suffix == ".vvp" else "verilator"
     for reset_at in (1001,) if simulator == "icarus" else (123, 1001, 1502):
-        log = read_log(run(executable, [f"+reset_at={reset_at}"]))
+        log = read_log(run(executables(simulator), [f"+reset_at={reset_at}"]))
         wrong = {
             f"{case.name}_{kind}": found
             for case, kind in runs_of(simulator)
@@ -403,14 +410,16 @@ def test_results_survive_a_reset_at_any_moment(executable: Path) -> None:
         assert wrong == {}, f"reset at {reset_at}"
 
 
-def test_twin_a_wrong_model_is_caught(log: Log) -> None:
+def test_twin_a_wrong_model_is_caught(logs: Callable[[str], Log]) -> None:
+    log = logs(SIMULATORS[-1])
     case = BY_NAME["ragged_classes"]
     switch = switch_of(log, "ragged_classes_full")
     assert log.words("ragged_classes_full_out") != case.beats(switch - 1)
     assert log.words("ragged_classes_full_out") != case.beats(switch + 1)
 
 
-def test_twin_slower_traffic_breaks_the_formulas(log: Log) -> None:
+def test_twin_slower_traffic_breaks_the_formulas(logs: Callable[[str], Log]) -> None:
+    log = logs(SIMULATORS[-1])
     switch = switch_of(log, "long_slow")
     assert timing_problems(log, BY_NAME["long"], "long_slow", switch)
 
