@@ -133,11 +133,6 @@ class FeatureMap:
         """Return the bits of one pixel, all channels side by side."""
         return self.shape.channels * self.format.width
 
-    @property
-    def beat_width(self) -> int:
-        """Return the bits of an AXI4-Stream beat that carries one pixel: whole bytes."""
-        return -(-self.pixel_width // 8) * 8
-
 
 @dataclass(frozen=True)
 class Graph:
