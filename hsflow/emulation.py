@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from hsflow.data import check_images, check_labels, read_npy, read_npz
 from hsflow.errors import ConfigurationError
 from hsflow.fixedpoint import IntArray
 from hsflow.ir.graph import Graph
-from hsflow.ir.interp import interpret
+from hsflow.ir.interp import interpret, interpret_all
 from hsflow.progress import Reporter
 
 _PAIRS = (("images", "labels"), ("test_images", "test_labels"))
@@ -73,6 +74,12 @@ def emulate(graph: Graph, images: NDArray[Any], hooks: Any, reporter: Reporter |
     track = (reporter or Reporter()).track
     result: IntArray | None = hooks.hsflow_emulate(graph=graph, images=images, track=track)
     return interpret(graph, images) if result is None else result
+
+
+def feature_maps(graph: Graph, images: NDArray[Any], hooks: Any) -> Mapping[str, IntArray]:
+    """Return every feature map by name, (n, channels, height, width), by a plugin's emulator or else the interpreter."""
+    maps: Mapping[str, IntArray] | None = hooks.hsflow_feature_maps(graph=graph, images=images)
+    return interpret_all(graph, images) if maps is None else maps
 
 
 def accuracy(logits: IntArray, labels: NDArray[np.int64]) -> float:

@@ -7,7 +7,7 @@ decorated by `hsflow.hookimpl`. hsflow's own stages are plugins like any other.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import pluggy
@@ -118,6 +118,11 @@ def hsflow_emulate(graph: Graph, images: Any, track: Any) -> IntArray | None:
 
     `track` wraps an iteration for a progress bar, as `StageContext.track` does.
     """
+
+
+@hookspec(firstresult=True)
+def hsflow_feature_maps(graph: Graph, images: Any) -> Mapping[str, IntArray] | None:
+    """Return what `hsflow.ir.interp.interpret_all` returns, every integer of every feature map, but faster; or None."""
 
 
 @hookspec(firstresult=True)

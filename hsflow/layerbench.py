@@ -42,7 +42,7 @@ def bench_text(module: str, sources: Sequence[Stream], expected: Stream, stalls:
     """Return the testbench of a layer; with `stalls` both of its ends pause at random.
 
     It reads `in0.hex` (a join `in1.hex`, too) and `out.hex`, and ends with one line that tells the words compared, how many
-    of them were wrong or missing, the first wrong one or -1, and the cycles.
+    of them were wrong or missing, the first wrong one or -1, what that one was, bit by bit, and the cycles.
     """
     joined = len(sources) > 1
     ends = [_source_text(number, stream, stalls) for number, stream in enumerate(sources)]
@@ -105,6 +105,7 @@ module hsflow_layer_bench;
 
 @SOURCES@  logic [@WIDTH@-1:0] expected [@WORDS@];
   logic [@WIDTH@-1:0] result;
+  logic [@WIDTH@-1:0] wrong_result = '0;
   logic result_valid;
   logic result_ready = 1'b0;
   int got = 0, wrong = 0, first = -1, cycle = 0;
@@ -127,13 +128,16 @@ module hsflow_layer_bench;
       // An unknown bit is a wrong one.
       if (result !== expected[got]) begin
         wrong = wrong + 1;
-        if (first < 0) first = got;
+        if (first < 0) begin
+          first = got;
+          wrong_result = result;
+        end
       end
       got = got + 1;
     end
     if (got == @WORDS@ || cycle == @CYCLES@) begin
-      $display("hsflow_layer_bench: %0d words, %0d wrong, first %0d, %0d cycles",
-               got, got == @WORDS@ ? wrong : wrong + @WORDS@ - got, first, cycle);
+      $display("hsflow_layer_bench: %0d words, %0d wrong, first %0d, got %b, %0d cycles",
+               got, got == @WORDS@ ? wrong : wrong + @WORDS@ - got, first, wrong_result, cycle);
       $finish;
     end
   end

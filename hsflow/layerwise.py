@@ -16,21 +16,31 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-from hsflow.artifact import digest
-from hsflow.design import Design, DesignFile, LayerCost
+from hsflow.artifact import canonical_json, digest
+from hsflow.design import Design, DesignFile, FileRole, LayerCost
 from hsflow.durable import replace_file
 from hsflow.errors import ConfigurationError, MismatchError, ToolError
 from hsflow.executor import Executor, SerialExecutor
 from hsflow.fixedpoint import IntArray
+from hsflow.ir.graph import FeatureMap
+from hsflow.ir.tensor import Block
 from hsflow.launch import resolve
 from hsflow.layerbench import TOP, Stream, bench_text, stream_of
 from hsflow.process import run
 
+PREFIX = "verify."
+"""How the names of figures begin that a verification leaves."""
+RTL_DIGEST = f"{PREFIX}rtl_digest"
+STRIP: Literal["strip"] = "strip"
 VERDICT = re.compile(
-    r"^hsflow_layer_bench: (\d+) words, (\d+) wrong, first (-?\d+), (\d+) cycles$", re.MULTILINE
+    r"^hsflow_layer_bench: (\d+) words, (\d+) wrong, first (-?\d+), got ([01xz]+), (\d+) cycles$",
+    re.MULTILINE,
 )
+STRIP_WORDS = 256
+STRIP_ROWS = 3
+"""A strip is so many rows of blocks, and so many words at least: beyond a window's first rows every weight works."""
 Track = Callable[..., Iterable[Any]]
 
 
@@ -39,6 +49,7 @@ class LayerTask:
     """Hold all that the simulation of one layer needs; it can be sent to another process.
 
     `library` are folders of modules that the layer's own refer to. With `stalls` both ends of the layer pause at random.
+    `channels` and `bits` say what a word of the output consists of: pixels of so many values of so many bits.
     """
 
     name: str
@@ -46,6 +57,8 @@ class LayerTask:
     files: tuple[DesignFile, ...]
     sources: tuple[Stream, ...]
     expected: Stream
+    channels: int
+    bits: int
     library: tuple[Path, ...]
     simulator: str
     stalls: bool
@@ -72,7 +85,8 @@ class LayerTask:
 class LayerProof:
     """Hold the outcome of one layer: words compared and wrong, the first wrong one (-1: none), what it took.
 
-    `reused` tells that the result was there from an earlier run.
+    `place`, `got` and `expected` are the first wrong value's; `reused` tells that the result was there from an earlier
+    run.
     """
 
     name: str
@@ -80,6 +94,9 @@ class LayerProof:
     words: int
     wrong: int
     first_wrong: int
+    place: str
+    got: str
+    expected: str
     cycles: int
     compile_seconds: float
     run_seconds: float
@@ -97,12 +114,12 @@ class LayerProof:
 class Conditions:
     """Hold how layers are simulated.
 
-    `words` is how many transfers of a layer's output are compared, None for the whole map; `seconds` is the longest that
-    a compiler or a simulation may take.
+    `words` is how many transfers of a layer's output are compared: a number, None for whole maps, `STRIP` for as many as
+    a strip has. `seconds` is the longest that a compiler or a simulation may take.
     """
 
     simulator: str = "verilator"
-    words: int | None = None
+    words: int | Literal["strip"] | None = None
     stalls: bool = False
     seconds: float = 3600.0
 
@@ -111,8 +128,14 @@ class Conditions:
             raise ConfigurationError(
                 "the simulator is unknown", got=self.simulator, expected=" or ".join(COMPILERS)
             )
-        if self.words is not None and self.words < 1:
+        if isinstance(self.words, int) and self.words < 1:
             raise ConfigurationError("a strip has no words", got=self.words, expected="at least 1")
+
+    def words_of(self, source: FeatureMap, block: Block) -> int | None:
+        """Return how many transfers of a feature map are compared; None is all."""
+        if self.words == STRIP:
+            return max(STRIP_WORDS, STRIP_ROWS * (source.shape.width // block.columns))
+        return self.words
 
 
 def layer_tasks(
@@ -144,7 +167,8 @@ def _task(
 ) -> LayerTask:
     graph = design.graph
     blocks = {other.name: other.block for other in design.layers}
-    expected = stream_of(maps[cost.name], graph.feature_maps[cost.name], cost.block, conditions.words)
+    output = graph.feature_maps[cost.name]
+    expected = stream_of(maps[cost.name], output, cost.block, conditions.words_of(output, cost.block))
     sources = [
         stream_of(maps[name], graph.feature_maps[name], blocks.get(name, design.input_block))
         for name in graph.layer(cost.name).sources
@@ -155,6 +179,8 @@ def _task(
         tuple(file for file in design.files if _belongs(file.path, cost.module)),
         tuple(sources),
         expected,
+        output.shape.channels,
+        output.format.width,
         library,
         conditions.simulator,
         conditions.stalls,
@@ -191,18 +217,21 @@ def require_proved(proofs: Sequence[LayerProof]) -> None:
     """Refuse outcomes with a wrong word.
 
     Raises:
-        MismatchError: naming every layer that is wrong.
+        MismatchError: naming every layer that is wrong, and the first one's first wrong value.
     """
+    if not proofs:
+        raise MismatchError("no layer was simulated", expected="one or more")
     wrong = [proof for proof in proofs if not proof.proved]
-    if wrong or not proofs:
-        raise MismatchError(
-            "layers' RTL and the emulator disagree",
-            where=", ".join(proof.name for proof in wrong) or "no layer was simulated",
-            got="; ".join(
-                f"{proof.wrong} of {proof.words} words, first word {proof.first_wrong}" for proof in wrong
-            ),
-            expected="none",
-        )
+    if not wrong:
+        return
+    first = wrong[0]
+    others = f"; {', '.join(proof.name for proof in wrong[1:])} as well" if wrong[1:] else ""
+    raise MismatchError(
+        f"the layer's RTL and the emulator disagree in {first.wrong} words{others}",
+        where=f"layer {first.name}, {first.place}",
+        got=first.got,
+        expected=first.expected,
+    )
 
 
 def finished(task: LayerTask) -> LayerProof | None:
@@ -225,13 +254,14 @@ def simulate_layer(task: LayerTask) -> LayerProof:
     compiled = execute(arguments, log=work / "build.log", env=env)
     log = work / "simulation.log"
     ran = execute(program, log=log)
-    words, wrong, first, cycles = _verdict(log)
+    words, wrong, first, bits, cycles = _verdict(log)
     proof = LayerProof(
         task.name,
         task.module,
         words,
         wrong,
         first,
+        *_difference(task, words, wrong, first, bits),
         cycles,
         round(compiled.cpu_s, 3),
         round(ran.cpu_s, 3),
@@ -244,14 +274,34 @@ def simulate_layer(task: LayerTask) -> LayerProof:
     return proof
 
 
-def _verdict(log: Path) -> tuple[int, int, int, int]:
+def _verdict(log: Path) -> tuple[int, int, int, str, int]:
     found = VERDICT.search(log.read_text(encoding="utf-8", errors="replace"))
     if found is None:
         raise ToolError(
             "a layer's simulation gave no verdict", where=str(log), expected="a line of its testbench"
         )
-    words, wrong, first, cycles = map(int, found.groups())
-    return words, wrong, first, cycles
+    words, wrong, first, bits, cycles = found.groups()
+    return int(words), int(wrong), int(first), bits, int(cycles)
+
+
+def _difference(task: LayerTask, words: int, wrong: int, first: int, bits: str) -> tuple[str, str, str]:
+    """Return where the first wrong value lies, what it is and what it must be; empty texts if all are right."""
+    if first < 0:
+        stuck = (f"word {words}", "nothing: the layer is stuck", f"{task.expected.words} words")
+        return stuck if wrong else ("", "", "")
+    width = task.expected.width
+    digits = task.expected.text.splitlines()[first]
+    right = "".join(f"{int(digit, 16):04b}" if digit != "x" else "xxxx" for digit in digits)[-width:]
+    got, expected = (_values(text.zfill(width), task.bits) for text in (bits, right))
+    number = next(number for number, pair in enumerate(zip(got, expected, strict=True)) if pair[0] != pair[1])
+    pixel, channel = divmod(number, task.channels)
+    place = f"word {first}, pixel {pixel}, channel {channel}"
+    return place, f"0b{got[number]}", f"0b{expected[number]}"
+
+
+def _values(word: str, bits: int) -> list[str]:
+    """Return the values of a word of binary digits, the lowest first."""
+    return [word[high - bits : high] for high in range(len(word), 0, -bits)]
 
 
 def _result(task: LayerTask) -> Path:
@@ -296,6 +346,13 @@ COMPILERS: Mapping[str, Compiler] = {"verilator": _verilator, "icarus": _icarus}
 
 def _library_files(folders: Sequence[Path]) -> list[Path]:
     return [path for folder in folders for path in sorted(folder.glob("*.sv"))]
+
+
+def rtl_digest(design: Design) -> str:
+    """Return a digest of a design's RTL, by which figures are known to be those of this very design."""
+    return digest(
+        canonical_json({file.path: file.text for file in design.files if file.role is FileRole.RTL})
+    )
 
 
 def digest_of(text: str) -> str:

@@ -5,6 +5,7 @@
     content.py    what a section may hold: texts, facts, tables, bar charts, plots, pictures
     weights.py    what the weights of each layer are: zeros, values, terms
     runs.py       what simulations in work/ measured
+    proofs.py     what `hsflow verify` showed of each layer
     sections.py   hsflow's own sections
     roofline.py   a section for plugins that plan: interval against area
     axes.py       where the ticks and points of a plot lie

@@ -10,6 +10,7 @@ from hsflow import metrics
 from hsflow.artifact import digest, file_digest
 from hsflow.design import Design
 from hsflow.errors import HsflowError
+from hsflow.layerwise import RTL_DIGEST, rtl_digest
 from hsflow.metrics import WALL_SECONDS, Metric
 from hsflow.report.result import Run
 from hsflow.results import EXPECTED, METRICS, PLAN, STIMULUS
@@ -27,7 +28,7 @@ def find_runs(
     """Return the runs of this design in the folders of `work`, and the places of those of another build.
 
     A run is this design's if its record repeats every figure of the stages and, where it simulated, the stimulus and
-    the expected results in its work root are the design's.
+    the expected results in its work root are the design's; where it proved layers, if they were this RTL's.
     """
     mine, others = [], []
     for path in sorted(work.glob(f"*/{METRICS}")):
@@ -50,6 +51,8 @@ def _read(path: Path) -> Run | None:
 def _is_of(folder: Path, run: Run, design: Design, stage_metrics: Mapping[str, Metric]) -> bool:
     figures = {name: metric for name, metric in stage_metrics.items() if not name.endswith(WALL_SECONDS)}
     if any(run.metrics.get(name) != metric for name, metric in figures.items()):
+        return False
+    if RTL_DIGEST in run.metrics and run.metrics[RTL_DIGEST].value != rtl_digest(design):
         return False
     if not any(name.startswith("simulate.") for name in run.metrics):
         return True

@@ -8,11 +8,13 @@ import numpy as np
 from hsflow.area import FLIP_FLOP_UM2, FULL_ADDER_BIT_UM2, network_area
 from hsflow.design import Design, NpuPlan
 from hsflow.ir.graph import Dense
+from hsflow.layerwise import PREFIX
 from hsflow.metrics import WALL_SECONDS, format_value, grouped
 from hsflow.plan import NOT_IN_THE_AREA
 from hsflow.report.cells import area_text, percentage, time_text
 from hsflow.report.content import Cell, Column, Fact, Facts, Paragraph, Section, Table, Tone
 from hsflow.report.layers import layer_sections
+from hsflow.report.proofs import proof_parts
 from hsflow.report.result import Result, Run
 
 _PLAIN_COLUMNS = (Column("Figure", numeric=False), Column("Value"), Column("Unit", numeric=False))
@@ -135,8 +137,10 @@ def _npu(design: Design, npu: NpuPlan) -> Section:
 
 def _verification(result: Result) -> Section:
     simulated = [run for run in result.runs if "simulate.images" in run.metrics]
+    verified = [run for run in result.runs if f"{PREFIX}layers" in run.metrics]
     content = [part for run in simulated for part in _simulation(run, result)]
-    if not simulated:
+    content += [part for run in verified for part in proof_parts(run)]
+    if not content:
         text = 'No simulation of this build is known here. "hsflow run sim" makes one, and "hsflow report" then shows it.'
         content.append(Paragraph(text, Tone.NOTE))
     for place in result.foreign_runs:

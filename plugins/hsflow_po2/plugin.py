@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from hsflow import hookimpl
@@ -27,6 +27,15 @@ def hsflow_emulate(graph: Graph, images: Any, track: Any) -> IntArray:
     from hsflow_po2.emulator import emulate
 
     return emulate(graph, images, track=track)
+
+
+@hookimpl(trylast=True)
+def hsflow_feature_maps(graph: Graph, images: Any) -> Mapping[str, IntArray]:
+    """Return the feature maps of all layers by torch; other plugins are asked first."""
+    from hsflow_po2.emulator import feature_maps
+
+    (maps,) = feature_maps(graph, images, batch_size=max(len(images), 1))
+    return maps
 
 
 @hookimpl(trylast=True)

@@ -102,8 +102,9 @@ def test_a_fault_is_found_and_kept(tmp_path: Path) -> None:
         (proof,) = verify_layers([wrong])
         assert not proof.proved
         assert (tmp_path / task.module / "simulation.log").is_file()
-        with pytest.raises(MismatchError, match=task.name):
+        with pytest.raises(MismatchError, match=f"layer {task.name}, word {proof.first_wrong}, ") as caught:
             require_proved([proof])
+        assert caught.value.got == proof.got != proof.expected == caught.value.expected
         assert layerwise.finished(wrong) is None
 
 
@@ -111,7 +112,28 @@ def test_a_layer_that_gets_stuck_is_wrong(tmp_path: Path) -> None:
     task = tasks_in(tmp_path)[0]
     short = replace(task.sources[0], text=task.sources[0].text.split()[0] + "\n", words=1)
     (proof,) = verify_layers([replace(task, sources=(short,))])
-    assert proof.wrong == task.expected.words and not proof.proved
+    assert proof.wrong == task.expected.words and not proof.proved and "stuck" in proof.got
+
+
+def test_the_first_wrong_value_is_named_by_pixel_and_channel(tmp_path: Path) -> None:
+    task = tasks_in(tmp_path, block=Block(4, 4))[0]
+    lines = task.expected.text.splitlines(keepends=True)
+    value = task.channels * 3 + 2  # of the last of 2x2 pixels
+    lines[1] = f"{int(lines[1], 16) ^ (1 << (task.bits * value)):0{len(lines[1]) - 1}x}\n"
+    (proof,) = verify_layers([replace(task, expected=replace(task.expected, text="".join(lines)))])
+    assert (proof.place, proof.wrong) == ("word 1, pixel 3, channel 2", 1)
+    assert int(proof.got, 2) ^ int(proof.expected, 2) == 1
+
+
+def test_a_strip_is_three_rows_or_256_words() -> None:
+    strip = Conditions(words=layerwise.STRIP)
+    for shape, block, words in (
+        ((4, 112, 112), Block(), 336),
+        ((4, 56, 56), Block(), 256),
+        ((4, 56, 224), Block(2, 2), 336),
+    ):
+        source = replace(GraphBuilder(Shape(4, 8, 8), 1).source, shape=Shape(*shape))
+        assert strip.words_of(source, block) == words
 
 
 def test_nothing_proves_nothing() -> None:

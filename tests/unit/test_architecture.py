@@ -49,7 +49,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ),
     ("hsflow.report",),
     ("hsflow.simulation", "hsflow.cachekey", "hsflow.eda", "hsflow.generate", "hsflow.plots"),
-    ("hsflow.flow", "hsflow.starter", "hsflow.planning"),
+    ("hsflow.flow", "hsflow.starter", "hsflow.planning", "hsflow.verification"),
     ("hsflow.project", "hsflow.finetuning"),
     ("hsflow.api", "hsflow.commands"),
     ("hsflow.cli",),
