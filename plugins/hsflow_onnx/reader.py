@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import importlib
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,10 +13,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hsflow.errors import HsflowError, ModelError
+from hsflow.errors import ModelError
 from hsflow.importing.dataflow import MAX_WEIGHTS, Operator, check_count, shown
+from hsflow.importing.files import content, optional_library, parsed
 
-MAX_FILE_BYTES = 1 << 30
 _DOMAINS = frozenset({"", "ai.onnx"})
 _NUMBERS = "fiu"
 
@@ -42,19 +41,9 @@ def read_model(path: Path) -> Model:
             input or output.
     """
     library()
-    raw = _content(path)
-    try:
-        return _model(library().load_from_string(raw), str(path))
-    except ModelError:
-        raise
-    except Exception as error:  # protobuf and the library's helpers raise anything at all on a damaged file
-        raise ModelError(
-            "the ONNX file is damaged",
-            where=str(path),
-            got=f"{type(error).__name__}: {error}"[:200],
-            expected="a whole file",
-            hint="export the model again",
-        ) from error
+    return parsed(
+        lambda raw, where: _model(library().load_from_string(raw), where), content(path), path, "ONNX"
+    )
 
 
 @cache
@@ -64,28 +53,7 @@ def library() -> Any:
     Raises:
         HsflowError: if it is not installed.
     """
-    try:
-        return importlib.import_module("onnx")
-    except ImportError as error:
-        raise HsflowError(
-            "the package that reads ONNX files is missing",
-            where="[load] use = 'onnx'",
-            got=str(error),
-            hint="pip install 'hsflow[onnx]'",
-        ) from error
-
-
-def _content(path: Path) -> bytes:
-    try:
-        size = path.stat().st_size
-        raw = path.read_bytes() if size <= MAX_FILE_BYTES else b""
-    except OSError as error:
-        raise ModelError("the model cannot be read", where=str(path), got=error) from error
-    if size > MAX_FILE_BYTES:
-        raise ModelError(
-            "the model is too large", where=str(path), got=f"{size:,} bytes", expected=f"{MAX_FILE_BYTES:,}"
-        )
-    return raw
+    return optional_library("onnx", "ONNX")
 
 
 def _model(model: Any, where: str) -> Model:

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import importlib
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,10 +13,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hsflow.errors import HsflowError, ModelError
+from hsflow.errors import ModelError
 from hsflow.importing.dataflow import MAX_WEIGHTS, Operator, check_count, shown
+from hsflow.importing.files import content, optional_library, parsed
 
-MAX_FILE_BYTES = 1 << 30
 MAX_DIMENSIONS = 8
 _IDENTIFIER = b"TFL3"
 
@@ -76,19 +75,7 @@ def read_model(path: Path) -> Model:
         ModelError: if the file is unreadable, damaged, too large, or is more than one graph of one image and one output.
     """
     library()
-    raw = _content(path)
-    try:
-        return _model(raw, str(path))
-    except ModelError:
-        raise
-    except Exception as error:  # the library believes every offset: any of its errors means a damaged file
-        raise ModelError(
-            "the TFLite file is damaged",
-            where=str(path),
-            got=f"{type(error).__name__}: {error}"[:200],
-            expected="a whole flat buffer",
-            hint="fetch or convert the file again",
-        ) from error
+    return parsed(_model, _content(path), path, "TFLite")
 
 
 @cache
@@ -98,27 +85,11 @@ def library() -> Any:
     Raises:
         HsflowError: if it is not installed.
     """
-    try:
-        return importlib.import_module("tflite")
-    except ImportError as error:
-        raise HsflowError(
-            "the package that reads TFLite files is missing",
-            where="[load] use = 'tflite'",
-            got=str(error),
-            hint="pip install 'hsflow[tflite]'",
-        ) from error
+    return optional_library("tflite", "TFLite")
 
 
 def _content(path: Path) -> bytes:
-    try:
-        size = path.stat().st_size
-        raw = path.read_bytes() if size <= MAX_FILE_BYTES else b""
-    except OSError as error:
-        raise ModelError("the model cannot be read", where=str(path), got=error) from error
-    if size > MAX_FILE_BYTES:
-        raise ModelError(
-            "the model is too large", where=str(path), got=f"{size:,} bytes", expected=f"{MAX_FILE_BYTES:,}"
-        )
+    raw = content(path)
     if raw[4:8] != _IDENTIFIER:
         raise ModelError(
             "the file is not TFLite", where=str(path), got=raw[4:8], expected=f"{_IDENTIFIER!r} at byte 4"

@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -99,3 +100,41 @@ def simulate(
         ports = f"{inputs(f'in{number}')}, {outputs(f'out{number}')}"
         bench.instance(network_module(case.graph.name), f"dut{number}", {}, ports)
     return bench.simulate(sources, workdir), designs
+
+
+@dataclass(frozen=True)
+class Simulated:
+    """Hold groups of cases that were simulated in one testbench: the last case of a group is a single image, alone."""
+
+    cases: dict[str, list[Case]]
+    log: Log
+    designs: dict[str, Design]
+
+    @classmethod
+    def of(cls, cases: dict[str, list[Case]], workdir: Path) -> Simulated:
+        """Simulate all groups together."""
+        log, designs = simulate([case for group in cases.values() for case in group], workdir)
+        return cls(cases, log, {design.name: design for design in designs})
+
+    def check_words(self, name: str) -> None:
+        """Demand what the interpreter says of every pixel of a group."""
+        for case, number in self._streams(name):
+            assert self.log.words(f"out{number}") == case.expected, (case.graph.name, case.ends)
+        assert not self.log.timed_out
+        assert not self.log.violations
+
+    def check_cycles(self, name: str) -> None:
+        """Demand the computed interval of the group's first case, and the computed latency of its last one."""
+        streams = self._streams(name)
+        (full, full_number), (_, alone_number) = streams[0], streams[-1]
+        design = self.designs[full.graph.name]
+        taken = self.log.taken(f"out{full_number}")
+        beats = full.output_block.beats(full.graph.output.shape)
+        ends = [taken[image * beats - 1] for image in range(2, len(full.images) + 1)]
+        assert {later - earlier for earlier, later in pairwise(ends)} == {design.initiation_interval}
+        latency = self.log.taken(f"out{alone_number}")[-1] - self.log.taken(f"in{alone_number}")[0]
+        assert latency == design.latency
+
+    def _streams(self, name: str) -> list[tuple[Case, int]]:
+        first = sum(len(group) for group in list(self.cases.values())[: list(self.cases).index(name)])
+        return [(case, first + offset) for offset, case in enumerate(self.cases[name])]

@@ -3,15 +3,12 @@
 
 from __future__ import annotations
 
-from itertools import pairwise
 from pathlib import Path
 
 import pytest
-from network_bench import Case, simulate
+from network_bench import Case, Simulated, simulate
 from random_graphs import GraphBuilder, inverted_residual, random_images, square
-from stream_bench import Log
 
-from hsflow.design import Design
 from hsflow.ir.tensor import Block, Padding, Shape, Window
 
 TRAFFIC = (("full", "full"), ("random", "bursty"))
@@ -64,9 +61,7 @@ def _cases() -> dict[str, tuple[GraphBuilder, Block]]:
 
 
 @pytest.fixture(scope="module")
-def simulated(
-    tmp_path_factory: pytest.TempPathFactory,
-) -> tuple[dict[str, list[Case]], Log, dict[str, Design]]:
+def simulated(tmp_path_factory: pytest.TempPathFactory) -> Simulated:
     """Simulate every network with every traffic, and one image alone, in one testbench."""
     cases: dict[str, list[Case]] = {}
     for number, (name, (builder, block)) in enumerate(_cases().items()):
@@ -77,36 +72,17 @@ def simulated(
             )
         alone = builder.build(f"b{number}_alone")
         cases[name].append(Case(alone, random_images(alone, 1, number), 2, block=block))
-    flat = [case for group in cases.values() for case in group]
-    log, designs = simulate(flat, tmp_path_factory.mktemp("blocks"))
-    return cases, log, {design.name: design for design in designs}
-
-
-def _streams(cases: dict[str, list[Case]], name: str) -> list[tuple[Case, int]]:
-    first = sum(len(group) for group in list(cases.values())[: list(cases).index(name)])
-    return [(case, first + offset) for offset, case in enumerate(cases[name])]
+    return Simulated.of(cases, tmp_path_factory.mktemp("blocks"))
 
 
 @pytest.mark.parametrize("name", list(_cases()))
-def test_every_pixel_equals_the_interpreter(simulated, name: str) -> None:
-    cases, log, _ = simulated
-    for case, number in _streams(cases, name):
-        assert log.words(f"out{number}") == case.expected, (case.graph.name, case.ends)
-    assert not log.timed_out
-    assert not log.violations
+def test_every_pixel_equals_the_interpreter(simulated: Simulated, name: str) -> None:
+    simulated.check_words(name)
 
 
 @pytest.mark.parametrize("name", list(_cases()))
-def test_latency_and_interval_are_exact(simulated, name: str) -> None:
-    cases, log, designs = simulated
-    streams = _streams(cases, name)
-    (full, full_number), (_, alone_number) = streams[0], streams[-1]
-    design = designs[full.graph.name]
-    taken = log.taken(f"out{full_number}")
-    beats = full.output_block.beats(full.graph.output.shape)
-    ends = [taken[image * beats - 1] for image in range(2, len(full.images) + 1)]
-    assert {later - earlier for earlier, later in pairwise(ends)} == {design.initiation_interval}
-    assert log.taken(f"out{alone_number}")[-1] - log.taken(f"in{alone_number}")[0] == design.latency
+def test_latency_and_interval_are_exact(simulated: Simulated, name: str) -> None:
+    simulated.check_cycles(name)
 
 
 def test_a_window_of_the_next_copy_is_caught(tmp_path: Path) -> None:

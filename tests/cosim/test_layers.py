@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -11,12 +10,10 @@ import pytest
 from hsflow_harden.emit_network import network_module
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from network_bench import LIBRARY, Case, simulate
+from network_bench import LIBRARY, Case, Simulated, simulate
 from random_graphs import GraphBuilder, inverted_residual, random_images, square
 from simulator import lint
-from stream_bench import Log
 
-from hsflow.design import Design
 from hsflow.ir.graph import Graph
 from hsflow.ir.tensor import Padding, Shape, Window
 
@@ -75,9 +72,7 @@ TRAFFIC = (("full", "full"), ("random", "full"), ("full", "bursty"), ("bursty", 
 
 
 @pytest.fixture(scope="module")
-def simulated(
-    tmp_path_factory: pytest.TempPathFactory,
-) -> tuple[dict[str, list[Case]], Log, dict[str, Design]]:
+def simulated(tmp_path_factory: pytest.TempPathFactory) -> Simulated:
     """Simulate every network with every traffic, and one image alone, in one testbench."""
     cases: dict[str, list[Case]] = {}
     for number, (name, builder) in enumerate(_builders().items()):
@@ -87,36 +82,17 @@ def simulated(
             cases.setdefault(name, []).append(Case(graph, random_images(graph, 4, number), levels, ends))
         alone = builder.build(f"n{number}_alone")
         cases[name].append(Case(alone, random_images(alone, 1, number), levels))
-    flat = [case for group in cases.values() for case in group]
-    log, designs = simulate(flat, tmp_path_factory.mktemp("layers"))
-    return cases, log, {design.name: design for design in designs}
-
-
-def _streams(cases: dict[str, list[Case]], name: str) -> list[tuple[Case, int]]:
-    first = sum(len(group) for group in list(cases.values())[: list(cases).index(name)])
-    return [(case, first + offset) for offset, case in enumerate(cases[name])]
+    return Simulated.of(cases, tmp_path_factory.mktemp("layers"))
 
 
 @pytest.mark.parametrize("name", list(_builders()))
-def test_every_pixel_equals_the_interpreter(simulated, name: str) -> None:
-    cases, log, _ = simulated
-    for case, number in _streams(cases, name):
-        assert log.words(f"out{number}") == case.expected, (case.graph.name, case.ends)
-    assert not log.timed_out
-    assert not log.violations
+def test_every_pixel_equals_the_interpreter(simulated: Simulated, name: str) -> None:
+    simulated.check_words(name)
 
 
 @pytest.mark.parametrize("name", list(_builders()))
-def test_latency_and_interval_are_exact(simulated, name: str) -> None:
-    cases, log, designs = simulated
-    streams = _streams(cases, name)
-    (full, full_number), (_, alone_number) = streams[0], streams[-1]
-    design = designs[full.graph.name]
-    taken = log.taken(f"out{full_number}")
-    pixels = full.graph.output.shape.pixels
-    ends = [taken[image * pixels - 1] for image in range(2, len(full.images) + 1)]
-    assert {later - earlier for earlier, later in pairwise(ends)} == {design.initiation_interval}
-    assert log.taken(f"out{alone_number}")[-1] - log.taken(f"in{alone_number}")[0] == design.latency
+def test_latency_and_interval_are_exact(simulated: Simulated, name: str) -> None:
+    simulated.check_cycles(name)
 
 
 def test_a_flipped_sign_is_caught(tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ from torch.nn import functional as f
 
 from hsflow.data import Dataset
 from hsflow.errors import HsflowError, ModelError
-from hsflow.importing import dataflow
+from hsflow.importing import dataflow, files
 from hsflow.ir import network as ir
 from hsflow.ir.tensor import Shape
 from tests.torch_models import Context, pixels, randomize
@@ -308,7 +308,7 @@ def test_too_much(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for module, name, limit, match in (
         (dataflow, "MAX_WEIGHTS", 10, "the weights are more than"),
         (dataflow, "MAX_OPERATORS", 0, "too many operators"),
-        (reader, "MAX_FILE_BYTES", 10, "too large"),
+        (files, "MAX_FILE_BYTES", 10, "too large"),
     ):
         with monkeypatch.context() as patch:
             patch.setattr(module, name, limit)

@@ -19,7 +19,7 @@ from torch.nn import functional as f
 from hsflow.data import Dataset
 from hsflow.errors import HsflowError, ModelError
 from hsflow.images import Geometry, read_image_files
-from hsflow.importing import dataflow
+from hsflow.importing import dataflow, files
 from hsflow.importing.completion import without_first_class
 from hsflow.ir import network as ir
 from hsflow.ir.tensor import Padding, Shape
@@ -345,7 +345,7 @@ def test_what_is_no_model_is_refused(content: bytes, tmp_path: Path) -> None:
 def test_a_missing_or_large_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(ModelError, match="cannot be read"):
         lower_file(tmp_path / "none.tflite")
-    monkeypatch.setattr(reader, "MAX_FILE_BYTES", 10)
+    monkeypatch.setattr(files, "MAX_FILE_BYTES", 10)
     with pytest.raises(ModelError, match="too large"):
         lower_file(write(tmp_path / "m.tflite", maps(OUT), [CONV]))
 
