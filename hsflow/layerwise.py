@@ -10,6 +10,7 @@ stopped goes on where it was, and a layer that has changed is simulated again.
 from __future__ import annotations
 
 import json
+import math
 import re
 import shutil
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -169,8 +170,9 @@ def _task(
     blocks = {other.name: other.block for other in design.layers}
     output = graph.feature_maps[cost.name]
     expected = stream_of(maps[cost.name], output, cost.block, conditions.words_of(output, cost.block))
+    images = math.ceil(expected.words * cost.block.pixels / output.shape.pixels)
     sources = [
-        stream_of(maps[name], graph.feature_maps[name], blocks.get(name, design.input_block))
+        stream_of(maps[name][:images], graph.feature_maps[name], blocks.get(name, design.input_block))
         for name in graph.layer(cost.name).sources
     ]
     return LayerTask(

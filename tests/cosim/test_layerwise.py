@@ -62,6 +62,12 @@ def test_a_strip_is_the_first_words(tmp_path: Path) -> None:
     assert [proof.words for proof in proofs] == [3, 3]
 
 
+def test_a_layer_is_fed_with_the_images_that_its_words_are_of(tmp_path: Path) -> None:
+    whole, strip, both = (tasks_in(tmp_path, words=words)[0] for words in (None, 16, 17))
+    assert whole.expected.words == 32
+    assert [task.sources[0].words for task in (whole, strip, both)] == [128, 64, 128]
+
+
 def test_what_is_proved_is_not_simulated_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     tasks = tasks_in(tmp_path, words=3)[:2]
     first = verify_layers(tasks[:1])
