@@ -29,6 +29,7 @@ from hsflow.layerwise import (
     verify_layers,
 )
 from hsflow.metrics import Metric, make_metric
+from hsflow.process import terminate_as_interrupt
 from hsflow.progress import Reporter
 from hsflow.results import METRICS
 
@@ -105,7 +106,8 @@ def verify_design(
     tasks = [
         task for task in _tasks(design, images, folder, conditions, hooks) if task.name in (names or known)
     ]
-    proofs = verify_layers(tasks, ProcessExecutor(workers), (reporter or Reporter()).track)
+    with terminate_as_interrupt():  # so that workers, and what they have started, end as well
+        proofs = verify_layers(tasks, ProcessExecutor(workers), (reporter or Reporter()).track)
     return Verification(tuple(proofs), len(images), len(known), rtl_digest(design))
 
 
