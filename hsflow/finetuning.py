@@ -253,7 +253,9 @@ def _simulation_files(
 
     texts = {**data(retrained.graph), NPU_IMAGE: retrained.image.text}
     texts[PLAN] = plan.model_copy(update={"images": count}).to_json()
-    _check_lengths(texts, {STIMULUS: count * plan.transfers_per_image, EXPECTED: count * plan.beats_per_image})
+    _check_lengths(
+        texts, {STIMULUS: count * plan.transfers_per_image, EXPECTED: count * plan.beats_per_image}
+    )
     if not switch_after:
         return texts
     # Some images belong to the old task and some to the new one: no list of labels fits both.
