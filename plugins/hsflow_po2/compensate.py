@@ -19,6 +19,7 @@ from hsflow_po2.codebook import Codebook
 
 _BLOCK = 48
 _FLOAT32_ERROR = 1e-7
+_DISORDER = 0.7
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,13 +59,40 @@ class Codes:
         return torch.where(gain > self.price, second, first) / scale
 
 
-def compensate(problem: Problem, codes: Codes) -> Tensor:
-    """Return rounded weights, shape (problems, rows, k), each column's error spread over those not yet rounded."""
-    order = problem.hessian.diagonal(dim1=1, dim2=2).argsort(dim=1, descending=True)
+def compensate(problem: Problem, codes: Codes, keys: Tensor | None = None) -> Tensor:
+    """Return rounded weights, shape (problems, rows, k), each column's error spread over those not yet rounded.
+
+    Columns are taken in descending order of `keys`, shape (problems, k), by default of their variance.
+    """
+    keys = problem.hessian.diagonal(dim1=1, dim2=2) if keys is None else keys
+    order = keys.argsort(dim=1, descending=True)
     ordered = _permuted(problem, order)
     factor = inverse_factor(ordered.hessian)
     rounded = _compensate(ordered, factor, codes)
     return torch.gather(rounded, 2, order.argsort(dim=1)[:, None].expand_as(rounded))
+
+
+def search(problem: Problem, codes: Codes, sweeps: int, tries: int) -> Tensor:
+    """Return the best rounding of each row that `compensate` and `refine` find, starting in several orders."""
+    generator = torch.Generator().manual_seed(0)
+    variance = problem.hessian.diagonal(dim1=1, dim2=2)
+    best = refine(problem, compensate(problem, codes), codes, sweeps)
+    cost = _cost(problem, best, codes)
+    for _ in range(tries - 1):
+        keys = variance * torch.exp(_DISORDER * torch.randn(variance.shape, generator=generator))
+        other = refine(problem, compensate(problem, codes, keys), codes, sweeps)
+        found = _cost(problem, other, codes)
+        best = torch.where((found < cost)[:, :, None], other, best)
+        cost = torch.minimum(found, cost)
+    return best
+
+
+def _cost(problem: Problem, weight: Tensor, codes: Codes) -> Tensor:
+    """Return each row's error and what its second terms cost, shape (problems, rows)."""
+    errors = loss(problem, weight) * problem.importance[:, :, 0]
+    if not 0 < codes.price < float("inf"):
+        return errors
+    return errors + codes.price * second_terms(weight, problem.scale, codes).sum(dim=2)
 
 
 def _permuted(problem: Problem, order: Tensor) -> Problem:

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from hsflow_po2.codebook import codebook
-from hsflow_po2.compensate import Codes, Problem, compensate, refine, second_terms
-from hsflow_po2.moments import Statistics
+from hsflow_po2.compensate import Codes, Problem, compensate, search, second_terms
+from hsflow_po2.moments import Halves, Statistics
 from hsflow_po2.rounding import RoundedWeight
 
 _TOPS_TRIED = 4
@@ -22,14 +22,25 @@ _CLOSE = 0.98
 _TINY = 1e-12
 
 
+_REFITS = (0.1, 0.3, 1.0, 3.0, 10.0, math.inf)
+_DAMPINGS = (0.03, 0.1, 0.3, 1.0, 3.0)
+"""What is tried of either, see `FitOptions`."""
+
+
 @dataclass(frozen=True)
 class FitOptions:
-    """Hold the exponents of a window, the damping of the least-squares problem and the passes of refinement."""
+    """Hold the exponents of a window, and how far a fit may follow the images it is fitted to.
+
+    Errors are compensated as if `damping` of the mean variance of the inputs were added to each as noise, and weights
+    are refitted as if `refit` were. Where these are None, what suits one half of the images best after a fit to the
+    other half is taken, layer by layer.
+    """
 
     levels: int = 8
-    damping: float = 0.01
-    refit: float = 0.01
+    damping: float | None = None
+    refit: float | None = None
     sweeps: int = 4
+    tries: int = 4
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,56 +52,121 @@ class Fit:
     second: int
 
 
+@dataclass(frozen=True, eq=False)
+class Layer:
+    """Hold what a convolution's fit needs besides statistics.
+
+    `weight` are the float weights in the units of the quantized feature maps, shape (problems, rows, k), `importance`
+    what a row's squared error costs, shape (problems, rows, 1), `finest` the largest fraction that a row's weights may
+    have, shape (problems, rows), and `second` how many weights may have a second term.
+    """
+
+    weight: Tensor
+    importance: Tensor
+    finest: Tensor
+    second: int
+
+    @property
+    def everywhere(self) -> bool:
+        """Tell whether every weight may have a second term."""
+        return self.second >= self.weight.numel()
+
+
 def fit_conv(
     weight: Tensor,
-    statistics: Statistics,
+    moments: Halves,
     importance: Tensor,
     finest: Tensor,
     second: int,
     options: FitOptions,
 ) -> Fit:
-    """Return what makes the layer's outputs closest to the wanted ones.
+    """Return what makes a convolution's outputs closest to the wanted ones.
 
     Args:
         weight: the float weights in the units of the quantized feature maps, shape (outputs, ...).
-        statistics: of inputs and wanted outputs.
+        moments: of inputs and wanted outputs.
         importance: what an output's squared error costs, shape (outputs,).
         finest: the largest fraction that an output's weights may have, shape (outputs,).
         second: how many weights may have a second term.
         options: see there.
     """
-    problems = len(statistics.hessian)
-    rows = len(weight) // problems
-    grouped = weight.reshape(problems, rows, -1)
-    hessian, target = _refitted(grouped, statistics, options)
-    zero = grouped == 0
-    target = target.masked_fill(zero, 0.0)
-    per_row = importance.reshape(problems, rows, 1).clamp(min=_TINY)
-    problem = Problem(hessian, target, zero, torch.ones_like(per_row), per_row)
-    books = Codes(codebook(options.levels, 1), codebook(options.levels, 2), math.inf)
-    fractions = _windows(
-        problem, replace(books, price=0.0 if second >= grouped.numel() else math.inf), finest
-    )
-    problem = replace(problem, scale=torch.exp2(fractions.float())[:, :, None])
-    values, codes = _within_allowance(problem, books, second, options.sweeps)
+    statistics = moments.together()
+    shape = (len(statistics.hessian), len(weight) // len(statistics.hessian), -1)
+    costs = importance.reshape(shape).clamp(min=_TINY)
+    layer = Layer(weight.reshape(shape), costs, finest.reshape(shape[:2]), second)
+    options = _validated(layer, moments, options)
+    problem = _problem(layer, statistics, options)
+    values, codes = _within_allowance(problem, _books(options.levels), second, options)
     bias = statistics.outputs - (values @ statistics.inputs.float()[:, :, None])[:, :, 0]
-    sign, exponent = codes.two.codes(values * problem.scale)
-    shape = (2, *weight.shape)
     used = int(second_terms(values, problem.scale, codes).sum())
-    keep = 2 if used else 1
-    rounded = RoundedWeight(sign.reshape(shape)[:keep], exponent.reshape(shape)[:keep], fractions.reshape(-1))
-    return Fit(rounded, bias.reshape(-1), used)
+    terms = 2 if used else 1
+    sign, exponent = (
+        code.reshape(2, *weight.shape)[:terms] for code in codes.two.codes(values * problem.scale)
+    )
+    fractions = torch.log2(problem.scale).round().long().reshape(-1)
+    return Fit(RoundedWeight(sign, exponent, fractions), bias.reshape(-1), used)
 
 
-def _refitted(weight: Tensor, statistics: Statistics, options: FitOptions) -> tuple[Tensor, Tensor]:
-    """Return the damped Hessian and the weights that the outputs ask for, both float32.
+def _books(levels: int) -> Codes:
+    return Codes(codebook(levels, 1), codebook(levels, 2), math.inf)
 
-    The damping pulls towards the float weights: it is the error that a little noise in every input would add.
+
+def _validated(layer: Layer, moments: Halves, options: FitOptions) -> FitOptions:
+    """Return options in which damping and refit are known."""
+    halves = moments.apart()
+    if options.refit is None:
+        options = replace(options, refit=min(_REFITS, key=lambda share: _refit_loss(layer, halves, share)))
+    if options.damping is None:
+        losses = {share: _rounded_loss(layer, halves, replace(options, damping=share)) for share in _DAMPINGS}
+        options = replace(options, damping=min(losses, key=losses.__getitem__))
+    return options
+
+
+def _refit_loss(layer: Layer, halves: tuple[Statistics, Statistics], share: float) -> float:
+    """Return how far the other half's outputs are off after a fit to each half, but for a constant."""
+    return sum(_loss(layer, _change(layer, fitted, share), judge) for fitted, judge in (halves, halves[::-1]))
+
+
+def _rounded_loss(layer: Layer, halves: tuple[Statistics, Statistics], options: FitOptions) -> float:
+    """Return the same for weights rounded to suit the first half."""
+    fitted, judge = halves
+    problem = _problem(layer, fitted, options)
+    codes = replace(_books(options.levels), price=0.0 if layer.everywhere else math.inf)
+    return _loss(layer, compensate(problem, codes).double() - layer.weight, judge)
+
+
+def _loss(layer: Layer, change: Tensor, judge: Statistics) -> float:
+    missing = judge.cross - layer.weight.double() @ judge.hessian
+    errors = ((change @ judge.hessian - 2 * missing) * change).sum(dim=2, keepdim=True)
+    return float((errors * layer.importance).sum())
+
+
+def _change(layer: Layer, statistics: Statistics, share: float) -> Tensor:
+    """Return what the outputs ask to be added to the float weights, zeros excepted.
+
+    What is missing is fitted by least squares; the more noise is assumed, the less of it is believed.
     """
-    missing = statistics.cross - weight.double() @ statistics.hessian
-    loose = damped(statistics.hessian, options.refit)
+    weight = layer.weight.double()
+    if math.isinf(share):
+        return torch.zeros_like(weight)
+    missing = statistics.cross - weight @ statistics.hessian
+    loose = damped(statistics.hessian, share)
     change = torch.linalg.solve(loose, missing.transpose(1, 2)).transpose(1, 2)
-    return damped(statistics.hessian, options.damping).float(), (weight.double() + change).float()
+    allowed: Tensor = change.masked_fill(weight == 0, 0.0)
+    return allowed
+
+
+def _problem(layer: Layer, statistics: Statistics, options: FitOptions) -> Problem:
+    """Return the rounding problem, windows placed."""
+    refit = 1.0 if options.refit is None else options.refit
+    damping = 0.1 if options.damping is None else options.damping
+    target = (layer.weight + _change(layer, statistics, refit)).float()
+    hessian = damped(statistics.hessian, damping).float()
+    ones = torch.ones_like(layer.importance)
+    problem = Problem(hessian, target, layer.weight == 0, ones, layer.importance)
+    codes = replace(_books(options.levels), price=0.0 if layer.everywhere else math.inf)
+    fractions = _windows(problem, codes, layer.finest)
+    return replace(problem, scale=torch.exp2(fractions.float())[:, :, None])
 
 
 def damped(hessian: Tensor, share: float) -> Tensor:
@@ -105,10 +181,9 @@ def _windows(problem: Problem, codes: Codes, finest: Tensor) -> Tensor:
     largest = target.abs().amax(dim=2).clamp(min=_TINY)
     top = torch.round(torch.log2(largest / 1.0607)).long()
     levels = int(math.log2(float(codes.one.values.max()))) + 1
-    limit = finest.reshape(top.shape)
     curvature = problem.hessian.diagonal(dim1=1, dim2=2)[:, None]
     candidates = torch.stack(
-        [torch.minimum(levels - 1 - top + step, limit) for step in range(-1, _TOPS_TRIED)]
+        [torch.minimum(levels - 1 - top + step, finest) for step in range(-1, _TOPS_TRIED)]
     )
     errors = []
     for fractions in candidates:
@@ -117,17 +192,21 @@ def _windows(problem: Problem, codes: Codes, finest: Tensor) -> Tensor:
     return candidates.gather(0, torch.stack(errors).argmin(dim=0, keepdim=True))[0]
 
 
-def _within_allowance(problem: Problem, codes: Codes, second: int, sweeps: int) -> tuple[Tensor, Codes]:
+def _within_allowance(
+    problem: Problem, codes: Codes, second: int, options: FitOptions
+) -> tuple[Tensor, Codes]:
     """Return weights of which at most `second` have two terms: the ones that gain the most."""
     if second <= 0 or second >= problem.target.numel():
         codes = replace(codes, price=math.inf if second <= 0 else 0.0)
-        return refine(problem, compensate(problem, codes), codes, sweeps), codes
+        return search(problem, codes, options.sweeps, options.tries), codes
     codes = _priced(problem, codes, second)
-    while True:
-        values = refine(problem, compensate(problem, codes), codes, sweeps)
-        if int(second_terms(values, problem.scale, codes).sum()) <= second:
-            return values, codes
-        codes = replace(codes, price=codes.price * 1.05)
+    values = search(problem, codes, options.sweeps, options.tries)
+    step = 1.05
+    while int(second_terms(values, problem.scale, codes).sum()) > second:
+        codes = replace(codes, price=codes.price * step)
+        values = search(problem, codes, options.sweeps, options.tries)
+        step *= step
+    return values, codes
 
 
 def _priced(problem: Problem, codes: Codes, second: int) -> Codes:

@@ -22,7 +22,6 @@ from hsflow.ir import graph as ir
 from hsflow.ir.network import (
     INPUT_NAME,
     PIXEL_FRACTION,
-    Activation,
     Add,
     AveragePool,
     Conv,
@@ -37,7 +36,7 @@ from hsflow_po2.budget import allowance
 from hsflow_po2.dense import quantize_dense
 from hsflow_po2.export import assemble, integer_conv
 from hsflow_po2.fit import FitOptions, damped, fit_conv
-from hsflow_po2.moments import Moments, choose_pixels, patches
+from hsflow_po2.moments import Halves, choose_pixels, mean_patches, patches
 from hsflow_po2.scales import Scale, choose_scales
 from hsflow_po2.simulate import GUARD_BITS, AverageModule, ChannelFormat
 from hsflow_po2.survey import survey
@@ -63,9 +62,8 @@ class ReconstructOptions:
     free_scales: bool = True
     centred: bool = True
     residual: bool = True
-    active: int = 0
-    quiet: float = 0.1
-    classifier: float = 0.0
+    classifier: float = 0.1
+    coherent: float = 1.0
     threads: int = 1
 
 
@@ -128,10 +126,10 @@ class Reconstructor:
     def _batches(self) -> list[slice]:
         return [slice(start, start + _BATCH) for start in range(0, len(self.found[INPUT_NAME]), _BATCH)]
 
-    def _float_pass(self, layer: NetworkLayer) -> Moments:
+    def _float_pass(self, layer: NetworkLayer) -> Halves:
         """Compute the float layer for all images; gather what fits a convolution to it."""
-        moments, parts = Moments(), []
-        shape = self.network.shapes[layer.name]
+        shape, parts = self.network.shapes[layer.name], []
+        moments = Halves(self.survey.coherence.get(layer.name, 0.0) * self.options.coherent, shape.pixels)
         count = len(self.found[INPUT_NAME])
         pixels = choose_pixels(shape.height, shape.width, count, self.options.pixels, self.generator)
         for batch in self._batches():
@@ -144,25 +142,18 @@ class Reconstructor:
         self.wanted[layer.name] = torch.cat(parts)
         return moments
 
-    def _observe(self, layer: Conv, raw: Tensor, batch: slice, pixels: Tensor, moments: Moments) -> None:
-        seen = patches(self._values(layer.source, batch), self._padded(layer), pixels, raw.shape[3])
+    def _observe(self, layer: Conv, raw: Tensor, batch: slice, pixels: Tensor, moments: Halves) -> None:
+        values, layer = self._values(layer.source, batch), self._padded(layer)
+        seen = patches(values, layer, pixels, raw.shape[3])
         scale = self.scales[layer.name]
         flat = raw.permute(0, 2, 3, 1).flatten(1, 2)
         if self.options.residual:
             flat = flat + self._residual_error(layer, batch).permute(0, 2, 3, 1).flatten(1, 2)
         taken = flat[torch.arange(len(flat))[:, None], pixels].flatten(0, 1)
         target = (taken - scale.offset) * scale.gain
-        grouped = _by_group(target, layer.groups)
-        if layer.activation is Activation.NONE or seen.shape[2] > self.options.active:
-            moments.add(seen, grouped)
-            return
-        high = 6.0 if layer.activation is Activation.RELU6 else float("inf")
-        live = ((taken > 0) & (taken < high)).float().clamp(min=self.options.quiet)
-        weight = _by_group(live, layer.groups)
-        if grouped.shape[2] == 1:
-            moments.add_single(seen, grouped, weight)
-        else:
-            moments.add_weighted(seen, grouped, weight)
+        moments.add(seen, _by_group(target, layer.groups), len(raw))
+        every = (flat.mean(dim=1) - scale.offset) * scale.gain
+        moments.add_means(mean_patches(values, layer, *raw.shape[2:]), _by_group(every, layer.groups))
 
     def _residual_error(self, layer: Conv, batch: slice) -> Tensor:
         """Return what the other side of an addition lacks, if an addition is all that reads the layer."""
@@ -191,13 +182,13 @@ class Reconstructor:
         rounded = torch.floor(values + 0.5).clamp(low, high) / scale.unit
         return replace(layer, pad_values=tuple(rounded.tolist()))
 
-    def _fitted(self, layer: Conv, moments: Moments) -> Conv:
+    def _fitted(self, layer: Conv, moments: Halves) -> Conv:
         """Return the convolution with the weights and biases that hardware will use; remember its integers."""
         source, output = self.scales[layer.source], self.scales[layer.name]
         weight = scaled_weight(layer, source, output)
         fit = fit_conv(
             weight,
-            moments.centred(),
+            moments,
             self.survey.sensitivity[layer.name] / output.gain.square(),
             torch.tensor(output.format.fractions) + GUARD_BITS - source.format.finest_fraction,
             self.allowance.take(layer.name),
