@@ -8,6 +8,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 _MOST_TICKS = 6
+_MOST_LOGARITHMIC_TICKS = 10
+"""Those of three decades."""
+
 _STEPS = (1, 2, 5, 10)
 _PREFIXES = ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
 
@@ -39,12 +42,12 @@ class Scale:
 
     @property
     def ticks(self) -> tuple[float, ...]:
-        """Return at most seven round values from the low to the high end."""
+        """Return round values from the low to the high end: at most seven, or ten if logarithmic."""
         if self.logarithmic:
             steps = _logarithmic_steps(self.low, self.high)
-            if len(steps) > _MOST_TICKS + 1:
+            if len(steps) > _MOST_LOGARITHMIC_TICKS:
                 steps = [step for step in steps if math.log10(step).is_integer()]
-            return tuple(steps[:: -(-len(steps) // (_MOST_TICKS + 1))])
+            return tuple(steps[:: -(-len(steps) // _MOST_LOGARITHMIC_TICKS)])
         step = _step(self.high - self.low)
         return tuple(self.low + number * step for number in range(round((self.high - self.low) / step) + 1))
 

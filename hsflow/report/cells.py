@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from hsflow.report.content import Cell
 
 NOTHING = Cell("–")  # noqa: RUF001  (an en dash: the layer has no such figure)
@@ -30,9 +32,21 @@ def percentage(part: float, whole: float = 1.0, digits: int = 1) -> str:
     return f"{100 * part / whole if whole else 0.0:.{digits}f} %"
 
 
-def area_text(um2: float) -> tuple[str, str]:
-    """Return an area as a number and the unit in which it reads best."""
-    return (f"{um2:,.0f}", "µm²") if um2 < 100_000 else (f"{um2 / 1e6:,.3g}", "mm²")
+@dataclass(frozen=True)
+class AreaUnit:
+    """Hold a unit of area: its name, and how many um2 it is."""
+
+    name: str
+    um2: float
+
+    @classmethod
+    def of(cls, um2: float) -> AreaUnit:
+        """Return the unit in which an area reads best."""
+        return cls("µm²", 1.0) if um2 < 100_000 else cls("mm²", 1e6)
+
+    def text(self, um2: float) -> str:
+        """Return an area as a number of this unit: whole um2, or mm2 with three digits."""
+        return f"{um2:,.0f}" if self.um2 == 1 else f"{um2 / self.um2:,.3g}"
 
 
 def time_text(microseconds: float) -> str:

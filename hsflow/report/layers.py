@@ -10,6 +10,7 @@ from hsflow.report.content import Bar, BarChart, BarRow, Cell, Column, Panel, Pa
 from hsflow.report.weights import WeightFacts, weight_facts
 
 _TEXT = False
+_SUPERSCRIPT = str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹")
 _HARDWARE_COLUMNS = (
     Column("Layer", numeric=_TEXT),
     Column("Kind", numeric=_TEXT),
@@ -202,7 +203,7 @@ def _sum_of(facts: tuple[WeightFacts, ...]) -> WeightFacts:
 def _exponents(whole: WeightFacts) -> BarChart:
     rows = tuple(
         BarRow(
-            f"± 2^{exponent}",
+            f"± 2{str(exponent).translate(_SUPERSCRIPT)}",
             (Bar((float(number),), f"{number:,} ({percentage(number, whole.terms)})"),),
         )
         for exponent, number in enumerate(whole.exponents)

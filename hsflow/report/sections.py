@@ -11,7 +11,7 @@ from hsflow.ir.graph import Dense
 from hsflow.layerwise import PREFIX
 from hsflow.metrics import WALL_SECONDS, format_value, grouped
 from hsflow.plan import NOT_IN_THE_AREA
-from hsflow.report.cells import area_text, percentage, time_text
+from hsflow.report.cells import AreaUnit, percentage, time_text
 from hsflow.report.content import Cell, Column, Fact, Facts, Paragraph, Section, Table, Tone
 from hsflow.report.layers import layer_sections
 from hsflow.report.proofs import proof_parts
@@ -69,9 +69,11 @@ def _speed(result: Result) -> list[Fact]:
 
 def _area(design: Design) -> Fact:
     area = network_area(design.layers)
-    value, unit = area_text(area.logic)
-    memory, memory_unit = area_text(area.memory)
-    return Fact("Area, estimated", value, unit, f"ASAP7 logic; buffers at most {memory} {memory_unit} more")
+    unit, memory_unit = AreaUnit.of(area.logic), AreaUnit.of(area.memory)
+    memory = f"{memory_unit.text(area.memory)} {memory_unit.name}"
+    return Fact(
+        "Area, estimated", unit.text(area.logic), unit.name, f"ASAP7 logic; buffers at most {memory} more"
+    )
 
 
 def _totals(design: Design) -> Table:

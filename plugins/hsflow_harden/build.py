@@ -103,6 +103,7 @@ def stream_layers(
             kernels.get(layer.name),
             blocks[layer.sources[0]],
             blocks[layer.name],
+            (0,) * len(layer.sources),
         )
         for layer in _hardened(graph)
     )

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
 
 from hsflow.area import network_area
 from hsflow.design import Design
@@ -65,7 +64,6 @@ def roofline(graph: Graph, figures: Figures) -> tuple[RooflinePoint, ...]:
 
 def _points(graph: Graph, figures: Figures) -> Iterator[RooflinePoint]:
     for blocks, interval in schedules(graph):
-        layers = stream_layers(graph, blocks, figures, {})
-        costs = [layer_cost(replace(each, fifo_depths=(0,) * len(each.sources))) for each in layers]
+        costs = [layer_cost(layer) for layer in stream_layers(graph, blocks, figures, {})]
         adders = sum(cost.adders for cost in costs)
         yield RooflinePoint(blocks[INPUT_NAME], interval, adders, network_area(costs))

@@ -30,7 +30,7 @@ class StreamLayer:
     kernel: Kernel | None
     source_block: Block
     block: Block
-    fifo_depths: tuple[int, ...] = (0,)
+    fifo_depths: tuple[int, ...]
 
     @property
     def window(self) -> Window:

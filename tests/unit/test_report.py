@@ -24,7 +24,7 @@ from hsflow.design import Design, DesignFile, FileRole
 from hsflow.errors import HsflowError, PluginError
 from hsflow.ir.tensor import Block
 from hsflow.metrics import Metric, to_json
-from hsflow.plan import Plan, PlanRequest, RooflinePoint
+from hsflow.plan import RooflinePoint
 from hsflow.plugins import PluginManager, load_plugins
 from hsflow.report.axes import Scale, short
 from hsflow.report.content import (
@@ -50,7 +50,7 @@ from hsflow.report.content import (
 )
 from hsflow.report.page import render_page, render_report, write_report
 from hsflow.report.result import Result, Run
-from hsflow.report.roofline import roofline_section
+from hsflow.report.roofline import built_point, roofline_section
 from hsflow.report.runs import find_runs
 from hsflow.report.weights import weight_facts
 
@@ -367,28 +367,45 @@ def test_bars_are_parts_of_the_widest() -> None:
 
 
 @pytest.mark.parametrize("intervals", [(), (4,), (4, 16, 64)])
-def test_a_plan_is_drawn_as_a_roofline(intervals: tuple[int, ...]) -> None:
+def test_points_of_a_plan_are_drawn_as_a_roofline(intervals: tuple[int, ...]) -> None:
     points = tuple(
         RooflinePoint(Block(), interval, 9, Area(4e6 / interval, 1e6, 0.0)) for interval in intervals
     )
-    section = check(roofline_section(Plan(design(), PlanRequest(), {}, points), result()))
+    section = check(roofline_section(points, result()))
     page = parse(render_report(result(), plugins(plan=[section])))
     assert "Area at other speeds" in page.texts("h2") and "this build" in page.texts("text")
     shown = [attributes for tag, attributes in page.elements if tag == "circle"]
-    assert len(shown) == 3 * len(intervals) + 1  # no memory, which has no place on a logarithmic axis
+    assert len(shown) == 3 * len(intervals) + 1  # no line buffers, which have no place on a logarithmic axis
+    rows = table_of(section).rows
+    assert [row[1].number for row in rows] == sorted([*map(float, intervals), 16.0])
+    assert [row[0].text for row in rows if "this build" in row[0].text] == ["1x1 (this build)"]
     if intervals == (4, 16, 64):
-        assert "from 2 mm² at 4 cycles an image to 1.06 mm² at 64" in section.content[1].description  # type: ignore[union-attr]
+        assert (
+            "from 2,000,000 µm² at 4 cycles an image to 1,062,500 µm² at 64" in section.content[1].description
+        )  # type: ignore[union-attr]
+
+
+def test_what_was_built_is_one_of_a_plans_points() -> None:
+    own = built_point(design())
+    rows = table_of(roofline_section([own], result())).rows
+    assert [row[0].text for row in rows] == ["1x1 (this build)"]
+    assert own.area.memory == pytest.approx(2 * 64 * 0.2916)  # the line buffers, and no FIFO
+
+
+def table_of(section: Section) -> Table:
+    return next(part for part in section.content if isinstance(part, Table))
 
 
 def test_a_scale_has_round_ticks() -> None:
     assert Scale.of([3, 47]).ticks == (0, 10, 20, 30, 40, 50)
     wide = Scale.of([49, 12_544], logarithmic=True)
-    assert (wide.low, wide.high, wide.ticks) == (20, 20_000, (100, 1000, 10_000))
+    assert (wide.low, wide.high, len(wide.ticks)) == (20, 20_000, 10)
+    assert Scale.of([15, 22_000], logarithmic=True).ticks == (10, 100, 1000, 10_000)
     assert wide.part(20) == 0 and wide.part(632.4555) == pytest.approx(0.5) and wide.part(20_000) == 1
     assert Scale.of([6.7, 17.6], logarithmic=True).ticks == (5, 10, 20)
     assert Scale.of([100.0], logarithmic=True).ticks == (100, 200)
     assert Scale.of([]).ticks[0] == 0 and Scale.of([0.0]).part(0.0) == 0
-    assert len(Scale.of([1e-9, 1e9], logarithmic=True).ticks) <= 7
+    assert len(Scale.of([1e-9, 1e9], logarithmic=True).ticks) <= 10
     assert [short(value) for value in (0.02, 17.6, 50_176, 4e6)] == ["0.02", "17.6", "50.2 k", "4 M"]
 
 
