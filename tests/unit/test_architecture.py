@@ -36,7 +36,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
         "hsflow.importing",
     ),
     ("hsflow.stage", "hsflow.area", "hsflow.layerbench", "hsflow.plan"),
-    ("hsflow.metrics", "hsflow.progress", "hsflow.process"),
+    ("hsflow.metrics", "hsflow.comparison", "hsflow.thresholds", "hsflow.progress", "hsflow.process"),
     ("hsflow.artifact", "hsflow.plugins", "hsflow.launch"),
     (
         "hsflow.store",
@@ -58,13 +58,15 @@ LAYERS: tuple[tuple[str, ...], ...] = (
 FORBIDDEN: dict[str, set[str]] = {
     "hsflow": HEAVY
     | {"hsflow_torch", "hsflow_prune", "hsflow_po2", "hsflow_harden", "hsflow_npu", "hsflow_fusesoc"}
-    | {"hsflow_cmvm", "hsflow_tflite", "hsflow_onnx"},
+    | {"hsflow_cmvm", "hsflow_tflite", "hsflow_onnx", "hsflow_asap7", "klayout", "pyosys"},
     "plugins/hsflow_cmvm": {"torch", "torchvision", "fusesoc", "edalize", "sklearn", "joblib"}
     | {"hsflow_torch", "hsflow_prune", "hsflow_po2", "hsflow_harden", "hsflow_npu", "hsflow_fusesoc"},
     "plugins/hsflow_harden": {"torch", "torchvision", "numba", "hsflow_torch", "hsflow_po2"}
     | {"fusesoc", "edalize", "hsflow_cmvm"},
     "plugins/hsflow_npu": {"torch", "torchvision", "hsflow_torch", "hsflow_po2", "fusesoc", "edalize"},
     "plugins/hsflow_fusesoc": {"torch", "torchvision", "hsflow_torch", "fusesoc", "edalize"},
+    "plugins/hsflow_asap7": {"torch", "torchvision", "hsflow_torch", "hsflow_po2", "fusesoc", "edalize"}
+    | {"hsflow_harden", "hsflow_npu", "klayout", "pyosys"},
     "plugins/hsflow_po2": {"fusesoc", "edalize", "hsflow_harden", "hsflow_npu"},
     "plugins/hsflow_prune": {"fusesoc", "edalize", "hsflow_harden", "hsflow_npu"},
     "plugins/hsflow_torch": {"fusesoc", "edalize", "hsflow_harden", "hsflow_npu"},
