@@ -19,7 +19,7 @@ from typing import Annotated, Any
 import typer
 
 from hsflow import __version__
-from hsflow.commands import emulate, finetune, flow, inspection, optimize, plan, report, verify
+from hsflow.commands import compare, emulate, finetune, flow, inspection, optimize, plan, report, verify
 from hsflow.commands.session import Session
 from hsflow.errors import EXIT_BUG, EXIT_FAILURE, EXIT_INTERRUPTED, EXIT_OK, EXIT_USAGE, HsflowError
 
@@ -43,6 +43,7 @@ for command in (
     finetune.finetune,
     optimize.optimize,
     report.report,
+    compare.compare,
     plan.plan,
     verify.verify,
     inspection.plugins,

@@ -8,6 +8,8 @@
     use = "po2"
     levels = 8
 
+    [thresholds]        bounds of figures: see `hsflow.thresholds`
+
 A missing table means the default implementation with its default options. All problems of a file are reported at once.
 """
 
@@ -26,12 +28,14 @@ from typing import Any, TypeVar, get_args
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
+from hsflow import thresholds
 from hsflow.data import DIGITS
 from hsflow.errors import ConfigurationError
 from hsflow.images import is_image_source
 from hsflow.keywords import SYSTEMVERILOG_KEYWORDS
 from hsflow.plugins import PluginManager, RegisteredStage
 from hsflow.stage import FlowSettings, InputFileMark, StageKind, StageOptions
+from hsflow.thresholds import Thresholds
 
 FILE_NAME = "flow.toml"
 FLOW_TABLE = "flow"
@@ -76,6 +80,7 @@ class Configuration:
     settings: FlowSettings
     stages: Mapping[StageKind, StageChoice]
     folder: Path
+    thresholds: Thresholds
 
     @property
     def data_files(self) -> tuple[Path, ...]:
@@ -121,9 +126,10 @@ def configure(
         choice = _choice(kind, _table(tables, kind, problems), plugins, folder, problems)
         if choice is not None:
             stages[kind] = choice
+    limits = thresholds.parse(_table(tables, thresholds.TABLE, problems), problems)
     if problems or settings is None:
         raise _error(problems, where)
-    return Configuration(settings, stages, folder)
+    return Configuration(settings, stages, folder, limits)
 
 
 def flow_settings(table: Mapping[str, Any], folder: Path, *, where: str = FILE_NAME) -> FlowSettings:
@@ -155,7 +161,7 @@ def _error(problems: list[str], where: str) -> ConfigurationError:
 
 
 def _unknown_tables(tables: Mapping[str, Any]) -> Iterator[str]:
-    known = [FLOW_TABLE, *STAGES]
+    known = [FLOW_TABLE, *STAGES, thresholds.TABLE]
     for name in tables:
         if name not in known:
             yield f"[{name}]: an unknown table; {nearest(name, known)}"

@@ -22,6 +22,7 @@ from typing import Any
 import yaml
 from filelock import FileLock
 
+from hsflow import thresholds
 from hsflow.artifact import canonical_json, digest, file_digest
 from hsflow.durable import replace_file
 from hsflow.eda import CAPI, dump_yaml
@@ -81,7 +82,7 @@ def generate(request: Request, folder: Path) -> Path:
 def publish(tree: Path, folder: Path, vlnv: str, record: Path | None = None) -> Path:
     """Copy a design into a folder named by its content, then put its core file, under the name `vlnv`, in place.
 
-    `record` holds the figures of the stages; a simulation finds them beside the core file.
+    `record` holds the figures of the stages, and thresholds may lie beside it; a target finds both beside the core file.
     """
     source = _core_of(tree)
     core = _parsed(source)
@@ -94,7 +95,7 @@ def publish(tree: Path, folder: Path, vlnv: str, record: Path | None = None) -> 
         _copy(tree, contents, folder / name)
         _discard_leftovers(folder)
         if record is not None:
-            replace_file(folder / RECORD, record.read_bytes())
+            _publish_records(record, folder)
         text = dump_yaml(_relocated(core, vlnv, name))
         return _publish_core(folder / f"{vlnv.split(':')[2]}.core", f"{CAPI}:\n{text}")
 
@@ -182,6 +183,16 @@ def _copy(tree: Path, contents: Mapping[str, str], target: Path) -> None:
         temporary.replace(target)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _publish_records(record: Path, folder: Path) -> None:
+    """Put the figures, and the thresholds that may lie beside them, in place; no old thresholds stay."""
+    replace_file(folder / RECORD, record.read_bytes())
+    limits = record.with_name(thresholds.RECORD)
+    if limits.is_file():
+        replace_file(folder / thresholds.RECORD, limits.read_bytes())
+    else:
+        (folder / thresholds.RECORD).unlink(missing_ok=True)
 
 
 def _discard_leftovers(folder: Path) -> None:

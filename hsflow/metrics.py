@@ -2,7 +2,8 @@
 """Metrics: named figures with their unit and the direction that is better, as a file and as a table.
 
 `metrics.json` maps each name to `{"better": "higher" | "lower" | "", "unit": ..., "value": ...}`. A name is
-`<stage>.<figure>` in lower case, such as `quantize.accuracy`.
+`<stage>.<figure>` in lower case, such as `quantize.accuracy`. What tools of chip design measure has the names of
+METRICS2.1, such as `timing__setup__ws__corner:tt`.
 """
 
 from __future__ import annotations
@@ -22,7 +23,8 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 WALL_SECONDS = "wall_seconds"
-_NAME = re.compile(r"[a-z][a-z0-9_.]*")
+_NAME = re.compile(r"[a-z][a-z0-9_.:]*")
+_OF_THE_MACHINE = (WALL_SECONDS, ".seconds", "__runtime__total", "__mem__peak")
 _TIMING_UNITS = {"s", "ms", "us", "ns", "ps", "Hz", "MHz", "images/s", "cycles", "W", "J"}
 _DECIMALS = {"%": 2, "s": 1}
 
@@ -55,7 +57,7 @@ def make_metric(name: str, value: object, unit: str = "", better: str = "") -> M
     plain = value.item() if hasattr(value, "item") else value
     try:
         if not _NAME.fullmatch(name):
-            raise ValueError("the name must match [a-z][a-z0-9_.]*")
+            raise ValueError("the name must match [a-z][a-z0-9_.:]*")
         return Metric.model_validate({"value": plain, "unit": unit, "better": better})
     except (ValidationError, ValueError) as error:
         raise HsflowError("a metric is ill-formed", where=repr(name), got=error) from error
@@ -79,16 +81,21 @@ def from_json(text: str | bytes) -> dict[str, Metric]:
         raise HsflowError("metrics.json is ill-formed", got=error) from error
 
 
+def depends_on_machine(name: str) -> bool:
+    """Tell whether a figure is a run's time or memory, which differ from run to run."""
+    return name.endswith(_OF_THE_MACHINE)
+
+
 def group_of(name: str, metric: Metric) -> str:
     """Return the heading under which a metric is shown."""
-    if name.endswith(WALL_SECONDS):
-        return "Wall time"
+    if depends_on_machine(name):
+        return "Time and memory"
     if "accuracy" in name:
         return "Accuracy"
     return "Timing" if metric.unit in _TIMING_UNITS else "Hardware"
 
 
-GROUPS = ("Accuracy", "Hardware", "Timing", "Wall time")
+GROUPS = ("Accuracy", "Hardware", "Timing", "Time and memory")
 _STAGES = (*map(str, StageKind), "compile", "simulate")
 
 
@@ -120,7 +127,7 @@ def format_value(metric: Metric) -> str:
 
 
 def render(metrics: Metrics) -> Table:
-    """Return a table of all metrics under the headings accuracy, hardware, timing and wall time."""
+    """Return a table of all metrics under the headings accuracy, hardware, timing, and time and memory."""
     from rich.table import Table
     from rich.text import Text
 

@@ -8,7 +8,7 @@ from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
-from hsflow import metrics, results
+from hsflow import metrics, results, thresholds
 from hsflow.config import FILE_NAME, Configuration, nearest, read_configuration
 from hsflow.data import Dataset, load_dataset
 from hsflow.design import Design, DesignFile, FileRole
@@ -96,15 +96,28 @@ class Project:
 
         Returns:
             The result, and the files that changed.
+
+        Raises:
+            HsflowError: if a figure is beyond its threshold; all files are written.
         """
         result = self.run(selection)
         if StageKind.PACKAGE not in result.artifacts:
             return result, []
         changed = write_output(output, self._packaged(result), overwrite=overwrite)
         if record is not None:
-            record.parent.mkdir(parents=True, exist_ok=True)
-            replace_file(record, metrics.to_json(result.metrics).encode())
+            self._record(record, result)
+        thresholds.require(self.configuration.thresholds, result.metrics, str(output))
         return result, changed
+
+    def _record(self, path: Path, result: FlowResult) -> None:
+        """Write what a target's run goes on from: all figures of the stages and, beside them, the thresholds."""
+        path.parent.mkdir(parents=True, exist_ok=True)
+        replace_file(path, metrics.to_json(result.metrics).encode())
+        limits = path.with_name(thresholds.RECORD)
+        if self.configuration.thresholds:
+            replace_file(limits, thresholds.to_json(self.configuration.thresholds).encode())
+        else:
+            limits.unlink(missing_ok=True)
 
     def report(self, path: Path = Path(REPORT_FILE), work: Path = WORK, *, overwrite: bool = False) -> Result:
         """Write the report on the packaged design, with what its runs in the folders of `work` measured, into a file.

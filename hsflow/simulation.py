@@ -22,7 +22,7 @@ from typing import Any, Protocol
 from filelock import FileLock, Timeout
 from pydantic import ValidationError
 
-from hsflow import metrics, results
+from hsflow import metrics, results, thresholds
 from hsflow.artifact import canonical_json, digest, file_digest
 from hsflow.durable import replace_file
 from hsflow.errors import ConfigurationError, HsflowError, ToolError
@@ -186,6 +186,7 @@ class Simulation:
         Raises:
             MismatchError: something measured is not what was expected.
             ToolError: the simulator fails or runs out of time.
+            HsflowError: a figure is beyond its threshold.
         """
         with self.lock():
             if prepare is not None:
@@ -200,6 +201,8 @@ class Simulation:
         if table:
             _print_table(measured)
         _report(result)
+        if unmeasured := thresholds.require_recorded(self.records, measured, str(self.work_root)):
+            _say(f"thresholds of what this run does not measure: {', '.join(unmeasured)}")
         return result
 
     def _design_metrics(self) -> metrics.Metrics:

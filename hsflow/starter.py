@@ -54,6 +54,12 @@ name = "{name}"
 # The clock for which throughput is stated.
 # clock_mhz = 1000.0
 """
+_TAIL = """\
+# Bounds of figures, by the names that `hsflow build` and `hsflow run` print: beyond one of them a run fails.
+[thresholds]
+# quantize.accuracy_po2 = {min = ...}
+# harden.adders = {max = ...}
+"""
 _PURPOSES = {
     StageKind.LOAD: "Where the trained network comes from.",
     StageKind.PRUNE: "Which weights become zero: they cost nothing in hardware.",
@@ -117,7 +123,7 @@ def starter_text(name: str, plugins: PluginManager) -> str:
         if registered is not None:
             parts[-1] += "".join(f"\n{line}" for line in _options(registered.stage.options_model))
         parts[-1] += "\n"
-    return "\n".join(parts)
+    return "\n".join([*parts, _TAIL])
 
 
 def _options(model: type[BaseModel]) -> Iterator[str]:

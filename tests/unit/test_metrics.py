@@ -58,7 +58,7 @@ def test_each_metric_has_its_heading() -> None:
         "quantize.accuracy": "Accuracy",
         "harden.adders": "Hardware",
         "harden.throughput": "Timing",
-        "harden.wall_seconds": "Wall time",
+        "harden.wall_seconds": "Time and memory",
         "harden.architecture": "Hardware",
     }
 
