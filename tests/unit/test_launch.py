@@ -79,6 +79,41 @@ def test_a_missing_tool_is_explained(empty_path: Path) -> None:
     assert launch.main(["verilator", "--version"]) == 1
 
 
+def test_a_native_yosys_must_be_new_enough(empty_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_program(empty_path / "yosys", "#!/bin/sh\necho 'Yosys 0.48 (git sha1 0)'\n")
+    assert launch.resolve("yosys").native
+    write_program(empty_path / "yosys", "#!/bin/sh\necho 'Yosys 0.23 (git sha1 0)'\n")
+    monkeypatch.setattr(launch.yosys_wheel, "installed", lambda: "pyosys")
+    assert launch.resolve("yosys").argv[1:] == ("-P", "-m", "hsflow.yosys_wheel")
+    monkeypatch.setattr(launch.yosys_wheel, "installed", lambda: None)
+    with pytest.raises(ToolError, match=r"bin/yosys, which is too old[^$]*pip install pyosys"):
+        launch.resolve("yosys")
+
+
+@pytest.mark.parametrize("tool", ["sta", "openroad"])
+def test_a_tool_without_a_wheel_must_be_on_path(empty_path: Path, tool: str) -> None:
+    with pytest.raises(ToolError, match=f"'{tool}' on PATH\n"):
+        launch.resolve(tool)
+    write_program(empty_path / tool, "#!/bin/sh\n")
+    assert launch.resolve(tool).native
+
+
+def test_the_wheel_of_yosys_runs_scripts_and_says_when_one_fails(tmp_path: Path) -> None:
+    pytest.importorskip("pyosys")
+    script = tmp_path / "a script.ys"
+    script.write_text("log so far\n")
+    argv = [sys.executable, "-P", "-m", "hsflow.yosys_wheel"]
+    version = subprocess.run([*argv, "-V"], check=True, capture_output=True, text=True).stdout
+    assert version.startswith("Yosys 0.")
+    done = subprocess.run(
+        [*argv, "-s", script, "-p", "log and on"], check=True, capture_output=True, text=True
+    )
+    assert "so far" in done.stdout
+    assert "and on" in done.stdout
+    script.write_text("read_verilog there_is_no_such_file.v\n")
+    assert subprocess.run([*argv, "-s", script], check=False, capture_output=True).returncode == 1
+
+
 def test_the_compiler_cache_is_used_where_it_is(empty_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert "OBJCACHE" not in launch.resolve("verilator").env
     write_program(empty_path / "ccache", "#!/bin/sh\n")
