@@ -8,6 +8,8 @@
     logits = flow.emulate(images)          # bit for bit what the hardware computes
     flow.build("build")                    # FuseSoC cores
     flow.run("sim")                        # simulate the hardware against the integer network
+    flow.verify()                          # the same layer by layer, where the whole is too large
+    flow.report()                          # one HTML file about the design and these simulations
 
 Each call returns a new `Flow`; nothing is computed before a result is asked for, and what the store has is not computed
 again. A stage that is not mentioned runs with its default implementation and options, as in flow.toml.
@@ -18,7 +20,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from numpy.typing import NDArray
 
@@ -32,6 +34,7 @@ from hsflow.flow import FlowResult, Selection
 from hsflow.ir.graph import Graph
 from hsflow.ir.network import Network
 from hsflow.ir.serial import to_json
+from hsflow.layerwise import STRIP, Conditions, require_proved
 from hsflow.metrics import Metric
 from hsflow.plugins import load_plugins
 from hsflow.progress import Reporter
@@ -41,6 +44,8 @@ from hsflow.stage import Stage, StageContext, StageKind, StageOptions
 
 if TYPE_CHECKING:
     import torch
+
+    from hsflow.verification import Verification
 
 GIVEN = "given"
 """The name under which a network that was handed over is loaded."""
@@ -155,6 +160,60 @@ class Flow:
         place = self.folder / (Path("work") / target if work_root is None else work_root)
         project.build(self.folder / output, record=place / RECORD)
         return project.run_target(target, self.folder / output, place, arguments=arguments)
+
+    def verify(
+        self,
+        layers: Sequence[str] = (),
+        output: str | Path = "build",
+        work_root: str | Path = "work/verify",
+        *,
+        images: int = 4,
+        words: int | Literal["strip"] | None = STRIP,
+        simulator: str = "verilator",
+        stalls: bool = False,
+        workers: int = 0,
+        overwrite: bool = False,
+    ) -> Verification:
+        """Build, simulate each hardened layer alone with the feature maps of held-out images, and return what was compared.
+
+        Args:
+            layers: names of layers; by default all.
+            output: where the cores are built, relative to the flow's folder.
+            work_root: where results lie, relative to the flow's folder; a layer that is proved stays so.
+            images: held-out images, one after the other.
+            words: transfers of each layer's output that are compared; None is all, "strip" three rows, or 256 if that is
+                more.
+            simulator: verilator or icarus.
+            stalls: pause both ends of each layer at random.
+            workers: layers at once; 0 is one for each usable processor.
+            overwrite: replace files in `output` that are not hsflow's, or were edited since.
+
+        Raises:
+            ConfigurationError: if a layer or the simulator is unknown.
+            MismatchError: if a layer's RTL differs from the integer network, or no layer was simulated.
+            ToolError: if a simulator is missing or fails.
+        """
+        conditions = Conditions(simulator, words, stalls)
+        found = self._project().verify(
+            self.folder / output, self.folder / work_root, conditions,
+            images=images, names=layers, workers=workers, overwrite=overwrite,
+        )  # fmt: skip
+        require_proved(found.proofs)
+        return found
+
+    def report(
+        self, path: str | Path = "report.html", work: str | Path = "work", *, overwrite: bool = False
+    ) -> Path:
+        """Write one HTML file about the design, with what its runs in the folders of `work` measured, and return its path.
+
+        Both paths are relative to the flow's folder.
+
+        Raises:
+            HsflowError: if a file is there that is no report; `overwrite` replaces it.
+        """
+        place = self.folder / path
+        self._project().report(place, self.folder / work, overwrite=overwrite)
+        return place
 
     def _project(self) -> Project:
         tables = dict(self.tables)

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from hsflow import metrics, results, thresholds
 from hsflow.config import FILE_NAME, Configuration, nearest, read_configuration
@@ -25,6 +26,10 @@ from hsflow.report.result import Result
 from hsflow.report.runs import WORK, find_runs
 from hsflow.stage import StageKind
 from hsflow.store import Store, store_root
+
+if TYPE_CHECKING:
+    from hsflow.layerwise import Conditions
+    from hsflow.verification import Verification
 
 METRICS_FILE = "metrics.json"
 EVERYTHING = Selection()
@@ -147,6 +152,46 @@ class Project:
         report = DesignFile(REPORT_FILE, render_report(self._result(result), self.plugins), FileRole.DATA)
         rest = (file for file in design.files if file.path not in (METRICS_FILE, REPORT_FILE))
         return (*rest, table, report)
+
+    def verify(
+        self,
+        output: Path,
+        work_root: Path,
+        conditions: Conditions,
+        *,
+        images: int,
+        names: Sequence[str] = (),
+        workers: int = 0,
+        overwrite: bool = False,
+    ) -> Verification:
+        """Build into `output`, simulate each hardened layer alone on held-out images, and leave the figures in `work_root`.
+
+        Args:
+            output: where the cores are built.
+            work_root: where each layer's result lies; those of an earlier run are used.
+            conditions: how layers are simulated.
+            images: how many held-out images.
+            names: the layers; by default all.
+            workers: layers at once; 0 is one for each usable processor.
+            overwrite: replace files in `output` that are not hsflow's, or were edited since.
+
+        Returns:
+            What came of each layer, right or wrong.
+
+        Raises:
+            ConfigurationError: if a layer is unknown.
+            ToolError: if a simulator is missing or fails.
+        """
+        from hsflow.verification import verify_design, write_figures
+
+        built, _ = self.build(output, overwrite=overwrite, record=work_root / results.RECORD)
+        (work_root / results.METRICS).unlink(missing_ok=True)
+        found = verify_design(
+            built.design, self.dataset.test_images[:images], work_root, conditions, self.plugins.hook,
+            names=names, workers=workers, reporter=self.reporter,
+        )  # fmt: skip
+        write_figures(work_root, found, built.metrics)
+        return found
 
     def run_target(
         self,

@@ -95,9 +95,11 @@ def verify_design(
         reporter: shows the progress.
 
     Raises:
-        ConfigurationError: if a layer is unknown.
+        ConfigurationError: if a layer is unknown, or there is no image.
         ToolError: if a simulator is missing or fails.
     """
+    if not len(images):
+        raise ConfigurationError("there is no image to verify with", got=0, expected="one or more")
     known = [cost.name for cost in design.layers]
     for name in names:
         if name not in known:

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from hsflow.commands.session import DEFAULT_CONFIG, DEFAULT_OUTPUT, Config, Output, Overwrite, session_of
-from hsflow.results import METRICS, RECORD
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -48,27 +47,20 @@ def verify(
 ) -> None:
     """Build what has changed, then simulate each hardened layer alone, and compare it with the integer network."""
     from hsflow.layerwise import STRIP, Conditions, require_proved
-    from hsflow.stage import StageKind
-    from hsflow.verification import verify_design, write_figures
 
     if whole and words is not None:
         raise typer.BadParameter("--whole and --words exclude each other")
     session = session_of(context)
     conditions = Conditions(simulator, None if whole else words or STRIP, stalls)
-    project = session.project(config)
-    built, _ = project.build(output, overwrite=overwrite, record=work_root / RECORD)
-    (work_root / METRICS).unlink(missing_ok=True)
-    result = verify_design(
-        built.value(StageKind.PACKAGE),
-        project.dataset.test_images[:images],
+    result = session.project(config).verify(
+        output,
         work_root,
         conditions,
-        project.plugins.hook,
+        images=images,
         names=layers or (),
         workers=workers,
-        reporter=session.reporter,
+        overwrite=overwrite,
     )
-    write_figures(work_root, result, built.metrics)
     session.show(_summary(result), lambda: _table(result))
     require_proved(result.proofs)
     session.reporter.done(f"{result.proved} of {result.layers} layers are proved on {result.images} images")

@@ -13,9 +13,10 @@ from typing import Any
 import pytest
 from hsflow_harden.emit_kernel import emit_kernel
 
+import hsflow
 from hsflow import cli, hookimpl
 from hsflow.design import DesignFile
-from hsflow.errors import EXIT_FAILURE, EXIT_OK, EXIT_USAGE
+from hsflow.errors import EXIT_FAILURE, EXIT_OK, EXIT_USAGE, MismatchError
 from hsflow.plugins import load_plugins
 
 FLOW = """\
@@ -82,6 +83,21 @@ def test_every_layer_is_proved_and_stays_so(capfd: pytest.CaptureFixture[str]) -
     assert cli.main(["-q", "report"]) == EXIT_OK
     text = Path("report.html").read_text()
     assert f"{first['layers']} of {first['layers']} hardened layers" in text
+
+
+def test_the_python_interface_proves_the_same() -> None:
+    flow = hsflow.load("digits", name="tiny", checkpoint="model/digits.safetensors")
+    flow = flow.prune(steps=1, epochs=1).quantize(epochs=1).harden(effort="low", workers=1)
+    chosen = {"layers": [LAYER], "images": 1, "words": 4, "simulator": "icarus", "workers": 1}
+    found = flow.verify(work_root="work/api", **chosen)
+    assert [(proof.name, proof.words, proof.wrong, proof.reused) for proof in found.proofs] == [
+        (LAYER, 4, 0, False)
+    ]
+    assert flow.verify(work_root="work/api", **chosen).proofs[0].reused
+    assert "words compared with the integer network" in flow.report("api.html").read_text()
+    faulty = replace(flow, plugins={"faulty": FaultyEmitter()})
+    with pytest.raises(MismatchError, match=re.escape(LAYER)):
+        faulty.verify(output="faulty", work_root="work/faulty", **{**chosen, "words": None})
 
 
 def test_a_layer_is_chosen_by_name(capfd: pytest.CaptureFixture[str]) -> None:

@@ -14,7 +14,7 @@ from toy_flow import CHOICES, SHAPE, ToyPlugin, toy_graph, toy_network
 
 import hsflow
 from hsflow import api, config
-from hsflow.errors import ConfigurationError, ToolError
+from hsflow.errors import ConfigurationError, HsflowError, MismatchError, ToolError
 from hsflow.hookspecs import hookimpl
 from hsflow.ir.interp import interpret
 from hsflow.ir.network import Network
@@ -61,6 +61,31 @@ def test_it_emulates_builds_and_runs(
     seen = _run_targets(monkeypatch, 0)
     assert _start().run("sim", "out", arguments=["--images=2"])["simulate.images"].value == 2
     assert seen == [("sim", Path("out"), Path("work/sim"), ["--images=2"])]
+
+
+def test_it_reports_with_what_was_measured(plugin: ToyPlugin, tmp_path: Path) -> None:
+    flow = hsflow.load("unused", name="toy", folder=tmp_path / "project").stage(StageKind.LOAD)
+    (tmp_path / "project" / "elsewhere" / "sim").mkdir(parents=True)
+    (tmp_path / "project" / "elsewhere" / "sim" / "metrics.json").write_text("{}")
+    page = flow.report(work="elsewhere")
+    assert page == tmp_path / "project" / "report.html"
+    assert "toy" in page.read_text() and "holds a run of another build" in page.read_text()
+    page.write_text("mine")
+    with pytest.raises(HsflowError, match="no report"):
+        flow.report()
+    assert flow.report(overwrite=True).read_text() != "mine"
+
+
+def test_a_verification_without_layers_or_images_is_refused(plugin: ToyPlugin) -> None:
+    images, labels = np.zeros((4, 1, SHAPE.height, SHAPE.width), dtype=np.uint8), np.arange(4)
+    np.savez("toy.npz", train_images=images, train_labels=labels, test_images=images, test_labels=labels)
+    flow = hsflow.load("unused", name="toy", data="toy.npz").stage(StageKind.LOAD)
+    with pytest.raises(MismatchError, match="no layer was simulated"):
+        flow.verify()
+    with pytest.raises(ConfigurationError, match="no image"):
+        flow.verify(images=0)
+    with pytest.raises(ConfigurationError, match="simulator is unknown"):
+        flow.verify(simulator="modelsim")
 
 
 class _Targets:
