@@ -26,6 +26,7 @@ from hsflow.report.result import Result
 from hsflow.report.runs import WORK, find_runs
 from hsflow.stage import StageKind
 from hsflow.store import Store, store_root
+from hsflow.targets import Target
 
 if TYPE_CHECKING:
     from hsflow.layerwise import Conditions
@@ -67,8 +68,8 @@ class Project:
         settings = self.configuration.settings
         return load_dataset(settings.data, self.configuration.folder, settings.reading)
 
-    def check_target(self, name: str) -> None:
-        """Check that a plugin offers a target of that name.
+    def check_target(self, name: str) -> Target:
+        """Return the target of that name that a plugin offers.
 
         Raises:
             ConfigurationError: names the known ones, and the nearest.
@@ -76,6 +77,7 @@ class Project:
         known = self.plugins.targets()
         if name not in known:
             raise ConfigurationError("an unknown target", got=name, hint=nearest(name, known))
+        return known[name][0]
 
     def run(self, selection: Selection = EVERYTHING) -> FlowResult:
         """Run the selected stages."""

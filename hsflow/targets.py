@@ -20,6 +20,8 @@ class Target:
         simulation: whether testbench and data are part of it; the testbench is then the top module, and takes its
             plusargs as parameters. Otherwise the design's RTL alone is, with its own top module.
         plusargs: values of testbench plusargs that differ from their defaults.
+        design_on_top: the design is the top module all the same: what tools make of it is what is simulated.
+        takes_platform: whether the flow has an option `platform`: the folder of a cell library.
     """
 
     name: str
@@ -28,3 +30,5 @@ class Target:
     flow_options: Mapping[str, Any] = field(default_factory=dict)
     simulation: bool = True
     plusargs: Mapping[str, int] = field(default_factory=dict)
+    design_on_top: bool = False
+    takes_platform: bool = False

@@ -24,6 +24,7 @@ from hsflow.commands.session import (
 )
 from hsflow.process import output_as_messages
 from hsflow.results import RECORD
+from hsflow.targets import Target
 
 TARGET_LOG = "run.log"
 """What a target's programs say at -q, in its work root."""
@@ -86,20 +87,32 @@ def run(
     work_root: Annotated[
         Path | None, typer.Option(help="Where the target is built and run; by default work/TARGET.")
     ] = None,
+    platform: Annotated[
+        Path | None,
+        typer.Option(help="The cell library's folder, for a target that needs one, such as `asap7`."),
+    ] = None,
     overwrite: Overwrite = False,
 ) -> None:
     """Build what has changed, then run a target: a simulation, or another flow of FuseSoC."""
     session = session_of(context)
     project = session.project(config)
-    project.check_target(target)
+    words = [*_platform_words(project.check_target(target), platform), *(arguments or ())]
     place = work_root or Path("work") / target
     project.build(output, overwrite=overwrite, record=place / RECORD)
     log = place / TARGET_LOG if session.verbosity < 0 else None
     with output_as_messages() if session.as_json else nullcontext():
-        found = project.run_target(target, output, place, arguments=arguments or (), log=log)
+        found = project.run_target(target, output, place, arguments=words, log=log)
     figures = {name: metric.model_dump() for name, metric in found.items()}
     summary = {"target": target, "work_root": str(place), "status": 0, "metrics": figures}
     session.show(summary, lambda: None)
+
+
+def _platform_words(target: Target, platform: Path | None) -> list[str]:
+    if platform is None:
+        return []
+    if not target.takes_platform:
+        raise typer.BadParameter(f"the target '{target.name}' takes no --platform")
+    return [f"--platform={platform.expanduser().resolve()}"]
 
 
 def _summary(result: Any, output: Path | None) -> dict[str, Any]:

@@ -31,7 +31,7 @@ class ToyTargets:
 
     @hookimpl
     def hsflow_targets(self) -> list[Target]:
-        return [Target(name, name, "hsflow") for name in ("sim", "lint")]
+        return [Target(name, name, "hsflow", takes_platform=name == "sim") for name in ("sim", "lint")]
 
 
 @pytest.fixture
@@ -362,6 +362,15 @@ def test_run_passes_extra_words_to_the_target(
     assert run("run", "sim", "--output", "out", "--", *words)[0] == EXIT_OK
     assert targets == [("sim", Path("work/sim"), words)]
     assert run("run", "sim", "--images", "20")[0] == EXIT_USAGE
+
+
+def test_a_platform_is_passed_on_as_an_absolute_path_to_a_target_that_takes_one(
+    project: Path, run: Run, targets: list[tuple[Any, ...]]
+) -> None:
+    assert run("run", "sim", "--platform", "cells", "--", "--images", "2")[0] == EXIT_OK
+    assert targets == [("sim", Path("work/sim"), (f"--platform={project / 'cells'}", "--images", "2"))]
+    status, _, err = run("run", "lint", "--platform", "cells")
+    assert status == EXIT_USAGE and "'lint' takes no --platform" in err
 
 
 def test_run_prints_one_json_object_whatever_the_target_says(

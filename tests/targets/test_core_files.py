@@ -9,7 +9,9 @@ from typing import Any
 import yaml
 from hsflow_fusesoc.targets import TARGETS
 
-from hsflow.eda import core_targets, plusarg_parameters
+from hsflow.design import DesignFile, FileRole
+from hsflow.eda import SIMULATION_TAG, core_file, core_targets, plusarg_parameters
+from hsflow.targets import Target
 
 CORE = Path(__file__).parents[2] / "cores" / "hashiflex" / "hashiflex.core"
 
@@ -39,6 +41,22 @@ def test_hashiflex_has_the_testbench_s_parameters() -> None:
     written = _hashiflex()["parameters"]
     assert set(written) == set(plusarg_parameters())
     assert {entry["paramtype"] for entry in written.values()} == {"plusarg"}
+
+
+def test_no_synthesis_reads_the_testbench() -> None:
+    roles = {"rtl/toy.sv": FileRole.RTL, "tb/bench.sv": FileRole.TESTBENCH}
+    files = [DesignFile(path, "", role) for path, role in roles.items()]
+    filesets = yaml.safe_load(core_file("a:b:toy:1", "toy", files).text)["filesets"]
+    assert filesets["testbench"]["tags"] == [SIMULATION_TAG]
+    assert "tags" not in filesets["rtl"]
+
+
+def test_a_target_names_its_top_module() -> None:
+    simulated = Target("a", "", "hsflow")
+    synthesized = Target("b", "", "asap7", design_on_top=True)
+    found = core_targets("toy", [simulated, synthesized])
+    assert {name: found[name]["toplevel"] for name in "ab"} == {"a": "hsflow_tb", "b": "toy"}
+    assert found["a"]["filesets"] == found["b"]["filesets"]
 
 
 def test_a_target_that_differs_is_seen() -> None:
