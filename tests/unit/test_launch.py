@@ -38,6 +38,11 @@ def test_an_unknown_program_is_run_as_it_is() -> None:
     assert launch.resolve("make").argv == ("make",)
 
 
+def test_python_is_this_environment_s(empty_path: Path) -> None:
+    write_program(empty_path / "python3", "#!/bin/sh\nexit 1\n")
+    assert launch.resolve("python3").argv == (sys.executable,)
+
+
 def test_a_native_tool_wins(empty_path: Path) -> None:
     write_program(empty_path / "verilator", "#!/bin/sh\nexit 0\n")
     command = launch.resolve("verilator")
