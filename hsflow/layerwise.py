@@ -30,6 +30,7 @@ from hsflow.ir.tensor import Block
 from hsflow.launch import resolve
 from hsflow.layerbench import TOP, Stream, bench_text, stream_of
 from hsflow.process import run
+from hsflow.progress import Track, untracked
 
 PREFIX = "verify."
 """How the names of figures begin that a verification leaves."""
@@ -42,7 +43,6 @@ VERDICT = re.compile(
 STRIP_WORDS = 256
 STRIP_ROWS = 3
 """A strip is so many rows of blocks, and so many words at least: beyond a window's first rows every weight works."""
-Track = Callable[..., Iterable[Any]]
 
 
 @dataclass(frozen=True)
@@ -198,7 +198,7 @@ def _belongs(path: str, module: str) -> bool:
 
 
 def verify_layers(
-    tasks: Sequence[LayerTask], executor: Executor | None = None, track: Track | None = None
+    tasks: Sequence[LayerTask], executor: Executor | None = None, track: Track = untracked
 ) -> list[LayerProof]:
     """Simulate each layer unless its result is there already, and return all outcomes in the tasks' order.
 
@@ -208,9 +208,7 @@ def verify_layers(
     proofs = {task.name: known for task in tasks if (known := finished(task)) is not None}
     waiting = [task for task in tasks if task.name not in proofs]
     outcomes: Iterable[Any] = (executor or SerialExecutor()).map(simulate_layer, waiting)
-    if track is not None:
-        outcomes = track(outcomes, "simulating layers", total=len(waiting))
-    for proof in outcomes:
+    for proof in track(outcomes, "simulating layers", len(waiting)):
         proofs[proof.name] = proof
     return [proofs[task.name] for task in tasks]
 

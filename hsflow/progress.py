@@ -6,7 +6,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sized
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from hsflow.stage import StageEvent
 
@@ -18,6 +18,19 @@ T = TypeVar("T")
 
 Description = str | Callable[[], str]
 """What a progress bar tells: a text, or a function that returns it and is called after each item."""
+
+
+class Track(Protocol):
+    """Be a progress bar around an iteration, as `Reporter.track` and `StageContext.track` are."""
+
+    def __call__(self, items: Iterable[T], description: Description, total: int | None = None) -> Iterable[T]:
+        """Iterate over `items`; a function is asked for the text at each item."""
+
+
+def untracked(items: Iterable[T], description: Description, total: int | None = None) -> Iterable[T]:
+    """Be the `Track` that shows nothing."""
+    return items
+
 
 PATIENCE_SECONDS = 2.0
 """A loop that takes longer than this gets a progress bar."""

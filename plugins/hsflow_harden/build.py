@@ -5,9 +5,8 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from itertools import islice
-from typing import Protocol, TypeVar
 
 from hsflow.errors import ModelError
 from hsflow.executor import Executor, SerialExecutor
@@ -15,6 +14,7 @@ from hsflow.ir.addergraph import AdderGraph
 from hsflow.ir.graph import Dense, FeatureMap, Graph, MaxPool
 from hsflow.ir.network import INPUT_NAME
 from hsflow.keywords import SYSTEMVERILOG_KEYWORDS
+from hsflow.progress import Track, untracked
 from hsflow_harden.kernel import COMPARISON, HardenedLayer, Kernel, KernelFigures, KernelPlan, plan_kernel
 from hsflow_harden.lower import LowerMatrix, lower_tasks
 from hsflow_harden.names import identifiers
@@ -22,25 +22,7 @@ from hsflow_harden.rates import Blocks, pixel_blocks
 from hsflow_harden.schedule import schedule
 from hsflow_harden.structure import StreamLayer, Structure
 
-T = TypeVar("T")
-
 SERIAL = SerialExecutor()
-
-
-class Track(Protocol):
-    """Be a progress bar around an iteration, as `StageContext.track` is."""
-
-    def __call__(
-        self, items: Iterable[T], description: str | Callable[[], str], total: int | None = None
-    ) -> Iterable[T]:
-        """Iterate over `items`."""
-
-
-def untracked(
-    items: Iterable[T], description: str | Callable[[], str], total: int | None = None
-) -> Iterable[T]:
-    """Be the `Track` that shows nothing."""
-    return items
 
 
 def build_structure(

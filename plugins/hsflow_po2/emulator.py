@@ -26,6 +26,7 @@ from hsflow.fixedpoint import IntArray
 from hsflow.ir.graph import Graph, GraphLayer
 from hsflow.ir.interp import check_images
 from hsflow.ir.network import INPUT_NAME
+from hsflow.progress import Track, untracked
 from hsflow_po2.emulator_exact import exact_products
 from hsflow_po2.emulator_steps import Step, make_step
 
@@ -37,9 +38,6 @@ GPU_ELEMENTS = 1 << 28
 
 MAPS_BATCH = 8
 
-Track = Callable[..., Iterable[Any]]
-"""Wrap an iteration for a progress bar, as `StageContext.track` does."""
-
 
 def emulate(
     graph: Graph,
@@ -47,7 +45,7 @@ def emulate(
     *,
     device: str = "cpu",
     batch_size: int | None = None,
-    track: Track | None = None,
+    track: Track = untracked,
 ) -> IntArray:
     """Run `images`, shape (n, channels, height, width), through the graph, as `hsflow.ir.interp.interpret` does.
 
@@ -60,7 +58,9 @@ def emulate(
     return Emulator(graph, device).run(images, batch_size, track)
 
 
-def features(graph: Graph, images: NDArray[Any], *, device: str = "cpu") -> IntArray:
+def features(
+    graph: Graph, images: NDArray[Any], *, device: str = "cpu", track: Track = untracked
+) -> IntArray:
     """Return what the classifier reads, in stream order (height, width, channels), int64 of shape (n, features).
 
     Without a classifier that is the graph's output.
@@ -69,7 +69,7 @@ def features(graph: Graph, images: NDArray[Any], *, device: str = "cpu") -> IntA
         ModelError: if the images do not fit the graph's input.
     """
     read = graph.layers[-1].name if graph.classifier is None else graph.classifier.source
-    maps = Emulator(graph, device, output=read).run(images)
+    maps = Emulator(graph, device, output=read).run(images, track=track)
     return maps.transpose(0, 2, 3, 1).reshape(len(maps), math.prod(maps.shape[1:]))
 
 
@@ -124,9 +124,7 @@ class Emulator:
         self._dead = _last_readers([layer for layer, _ in self.steps], self.outputs)
         self._elements = max((_elements(graph, layer) for layer, _ in self.steps), default=1)
 
-    def run(
-        self, images: NDArray[Any], batch_size: int | None = None, track: Track | None = None
-    ) -> IntArray:
+    def run(self, images: NDArray[Any], batch_size: int | None = None, track: Track = untracked) -> IntArray:
         """Return the map `output` of all images; no more than `batch_size` of them are computed at once.
 
         Raises:
@@ -135,11 +133,9 @@ class Emulator:
         result = np.empty((len(images), *self._shape(self.output)), dtype=np.int64)
         chunks = self._chunks(images, batch_size)
         with self._workers(len(chunks)) as workers:
-            batches: Iterable[Any] = workers(partial(self._batch, names=(self.output,)), chunks)
-            if track is not None:
-                batches = track(batches, "emulating images", total=len(chunks))
+            batches = workers(partial(self._batch, names=(self.output,)), chunks)
             done = 0
-            for batch in batches:
+            for batch in track(batches, "emulating images", len(chunks)):
                 values = batch[self.output]
                 result[done : done + len(values)] = values
                 done += len(values)

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
-from hsflow_torch.training import Tracker, seeded, silent, threads
+from hsflow_torch.training import seeded, threads
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
@@ -20,6 +20,7 @@ from hsflow.fixedpoint import IntArray
 from hsflow.ir.graph import Dense, Graph
 from hsflow.ir.tensor import Constant
 from hsflow.ir.verify import verify
+from hsflow.progress import Track, untracked
 from hsflow_po2.dense import FloatArray, feature_fractions, quantize_dense
 from hsflow_po2.emulator import features
 
@@ -45,7 +46,7 @@ def finetune_classifier(
     *,
     options: FinetuneOptions | None = None,
     device: str = "cpu",
-    track: Tracker = silent,
+    track: Track = untracked,
 ) -> Graph:
     """Return `graph` with a last layer trained for a new task; the hardened layers stay the same.
 
@@ -69,7 +70,7 @@ def finetune_classifier(
     _check_task(labels, len(images), wanted, outputs)
     source = graph.feature_maps[classifier.source]
     fractions = feature_fractions(source.format, source.shape.pixels)
-    values = features(graph, images, device=device) * 2.0**-fractions
+    values = features(graph, images, device=device, track=track) * 2.0**-fractions
     weight, bias = fit_linear(values, labels, len(wanted), seed, options or FinetuneOptions(), track)
     trained = quantize_dense(classifier.name, classifier.source, source, weight, bias)
     names = (*wanted, *[UNUSED_CLASS] * (outputs - len(wanted)))
@@ -90,7 +91,7 @@ def fit_linear(
     classes: int,
     seed: int,
     options: FinetuneOptions,
-    track: Tracker = silent,
+    track: Track = untracked,
 ) -> tuple[FloatArray, FloatArray]:
     """Return weight (classes, features) and bias (classes,) of a logistic regression on `values` (n, features)."""
     mean, deviation = values.mean(axis=0), values.std(axis=0)
@@ -104,7 +105,7 @@ def fit_linear(
 
 
 def _descend(
-    layer: nn.Linear, inputs: Tensor, targets: Tensor, options: FinetuneOptions, track: Tracker
+    layer: nn.Linear, inputs: Tensor, targets: Tensor, options: FinetuneOptions, track: Track
 ) -> None:
     optimizer = torch.optim.AdamW(
         layer.parameters(), lr=options.learning_rate, weight_decay=options.weight_decay

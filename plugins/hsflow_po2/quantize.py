@@ -13,13 +13,14 @@ from dataclasses import dataclass, field
 import numpy as np
 import torch
 from hsflow_torch.augment import augment
-from hsflow_torch.training import Recipe, Tracker, fit, seeded, silent, threads
+from hsflow_torch.training import Recipe, fit, seeded, threads
 from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
 from hsflow.ir.graph import Conv, Graph
 from hsflow.ir.network import Network
+from hsflow.progress import Track, untracked
 from hsflow_po2.averages import absorb_averages
 from hsflow_po2.correct import correct_biases
 from hsflow_po2.export import export_graph
@@ -49,7 +50,7 @@ def quantize(
     seed: int,
     *,
     rounding: WeightRounding | None = None,
-    track: Tracker = silent,
+    track: Track = untracked,
 ) -> Graph:
     """Return the integer graph of `network`.
 
@@ -76,7 +77,7 @@ def _quantize(
     options: QuantizeOptions,
     seed: int,
     rounding: WeightRounding,
-    track: Tracker,
+    track: Track,
 ) -> Graph:
     absorbed = absorb_averages(network)
     reference = AverageModule(absorbed)
@@ -102,7 +103,7 @@ def train(
     labels: NDArray[np.int64],
     recipe: Recipe,
     seed: int,
-    track: Tracker = silent,
+    track: Track = untracked,
 ) -> None:
     """Train a quantized module in place, with its roundings; windows are placed anew before each epoch.
 

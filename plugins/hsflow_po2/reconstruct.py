@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 import torch
 from hsflow_torch.module import constant, convolve, stream_order
-from hsflow_torch.training import Tracker, silent, threads
+from hsflow_torch.training import threads
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -31,6 +31,7 @@ from hsflow.ir.network import (
     NetworkLayer,
 )
 from hsflow.ir.tensor import Padding
+from hsflow.progress import Track, untracked
 from hsflow_po2.averages import absorb_averages
 from hsflow_po2.budget import allowance
 from hsflow_po2.dense import quantize_dense
@@ -73,7 +74,7 @@ def reconstruct(
     options: ReconstructOptions,
     seed: int,
     *,
-    track: Tracker = silent,
+    track: Track = untracked,
 ) -> ir.Graph:
     """Return the integer graph of `network`, fitted to unlabeled `images`, shape (n, channels, height, width)."""
     with threads(options.threads):

@@ -7,7 +7,6 @@ import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
@@ -15,13 +14,11 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from hsflow.errors import ModelError
+from hsflow.progress import Track, untracked
 from hsflow_torch.augment import augment
 
 _BATCH_VALUES = 1 << 22
 """The most values of the images of a batch: a network's feature maps take some tens of times as many."""
-
-Tracker = Callable[[range, str], Any]
-"""What shows progress: takes the epochs and a description, gives the epochs back."""
 
 
 @dataclass(frozen=True)
@@ -63,11 +60,6 @@ def threads(count: int) -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def silent(epochs: range, description: str) -> range:
-    """Show no progress."""
-    return epochs
-
-
 def fit(
     module: nn.Module,
     images: NDArray[np.uint8],
@@ -77,7 +69,7 @@ def fit(
     *,
     teacher: nn.Module | None = None,
     before_epoch: Callable[[], None] | None = None,
-    track: Tracker = silent,
+    track: Track = untracked,
     description: str = "training",
 ) -> None:
     """Train `module` in place; it takes pixels 0..255 as float, shape (n, channels, height, width), and gives logits.

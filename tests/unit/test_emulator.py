@@ -6,7 +6,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import pytest
@@ -23,7 +23,10 @@ from hsflow.fixedpoint import IntArray, shift_round
 from hsflow.ir.graph import Add, Conv, Graph
 from hsflow.ir.interp import interpret, interpret_all
 from hsflow.ir.tensor import Constant, Shape, TensorFormat, Window
+from hsflow.progress import Description
 from tests.random_graphs import GraphBuilder, inverted_residual, square
+
+T = TypeVar("T")
 
 
 def images(graph: Graph, count: int, seed: int = 0) -> IntArray:
@@ -155,6 +158,18 @@ def test_features_are_in_stream_order() -> None:
     maps = interpret(graph.hardened, values)
     found = features(graph, values)
     assert np.array_equal(found[:, 3 * 5 + 1], maps[:, 1, 1, 1])
+
+
+def test_features_show_their_progress() -> None:
+    graph = GraphBuilder(Shape(2, 4, 4), 5).conv(3, Window()).dense(4).build()
+    shown: list[tuple[object, int | None]] = []
+
+    def track(items: Iterable[T], description: Description, total: int | None = None) -> Iterable[T]:
+        shown.append((description, total))
+        return items
+
+    assert np.array_equal(features(graph, images(graph, 3), track=track), features(graph, images(graph, 3)))
+    assert len(shown) == 1 and shown[0][1]
 
 
 @pytest.mark.parametrize("dead_first", [True, False])

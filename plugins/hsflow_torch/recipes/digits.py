@@ -16,8 +16,9 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from hsflow.data import DIGITS, Dataset, load_dataset
+from hsflow.progress import Track, untracked
 from hsflow_torch.models.digits import DigitsNet
-from hsflow_torch.training import Recipe, Tracker, accuracy, fit, seeded, silent
+from hsflow_torch.training import Recipe, accuracy, fit, seeded
 
 RECIPE = Recipe(
     epochs=150,
@@ -42,7 +43,7 @@ class _Pixels(nn.Module):
 
 
 def train(
-    dataset: Dataset, seed: int, recipe: Recipe = RECIPE, track: Tracker = silent
+    dataset: Dataset, seed: int, recipe: Recipe = RECIPE, track: Track = untracked
 ) -> tuple[DigitsNet, float]:
     """Return the trained network, in evaluation mode, and its accuracy on the held-out test in percent."""
     with seeded(seed):
@@ -77,14 +78,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--epochs", type=int, default=RECIPE.epochs, help="passes over the training images")
     given = parser.parse_args(arguments)
     recipe = replace(RECIPE, epochs=given.epochs)
-    network, percent = train(load_dataset(DIGITS, Path()), given.seed, recipe, _print_progress)
+    print(f"training for {recipe.epochs} epochs")
+    network, percent = train(load_dataset(DIGITS, Path()), given.seed, recipe)
     save(network, given.output, given.seed, percent, recipe)
     print(f"{given.output}: {percent:.2f} % of the held-out images")
-
-
-def _print_progress(epochs: range, description: str) -> range:
-    print(f"{description} for {len(epochs)} epochs")
-    return epochs
 
 
 if __name__ == "__main__":
