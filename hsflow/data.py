@@ -51,13 +51,14 @@ class Dataset:
 class Reading:
     """Say how files of images become a dataset.
 
-    `test` names the held-out images; without it, `held_out` is the share of the others that is held out: of the images in
+    `channels` is 1 (grey) or 3; None takes what the first image has. `test` names the held-out images; without it, `held_out` is the share of the others that is held out: of the images in
     the order of the class and then of the path, those at which `floor((index + 1) * held_out)` steps up.
     """
 
     geometry: Geometry = _WHOLE
     test: str | None = None
     held_out: float = _HELD_OUT
+    channels: int | None = None
 
 
 _PLAIN = Reading()
@@ -93,7 +94,7 @@ def load_dataset(source: str, folder: Path, reading: Reading = _PLAIN) -> Datase
 
 
 def _load_images(path: Path, folder: Path, reading: Reading) -> Dataset:
-    train = read_image_files(path, reading.geometry)
+    train = read_image_files(path, reading.geometry, channels=reading.channels)
     if reading.test is None:
         held = held_out(len(train.labels), reading.held_out)
         parts = (train.images[~held], train.labels[~held], train.images[held], train.labels[held])

@@ -19,11 +19,13 @@ import yaml
 from hsflow.artifact import canonical_json, digest
 from hsflow.beats import input_stream
 from hsflow.config import nearest
-from hsflow.data import Dataset, load_dataset
+from hsflow.data import Dataset, Reading, load_dataset
 from hsflow.design import Design, DesignFile
 from hsflow.durable import replace_file
 from hsflow.errors import ConfigurationError, HsflowError, MismatchError, ModelError, PluginError
+from hsflow.images import Geometry, is_image_source
 from hsflow.ir.graph import Dense, Graph
+from hsflow.ir.tensor import Shape
 from hsflow.progress import Reporter, waiting
 from hsflow.results import (
     EXPECTED,
@@ -37,6 +39,7 @@ from hsflow.results import (
     SimulationResult,
     read_plan,
 )
+from hsflow.stage import FlowSettings
 
 ODD_EVEN = "odd-even"
 ROTATE_90 = "rotate90"
@@ -57,18 +60,38 @@ class Retrained:
     image: DesignFile
 
 
-def load_task(task: str, base: Dataset, folder: Path) -> Dataset:
+def task_reading(settings: FlowSettings, shape: Shape, test: str | None = None) -> Reading:
+    """Return how files of images become a task for a network whose input has `shape`: as many channels as it has.
+
+    Images are scaled and cut as the flow's own are; where the flow does neither, so that they just cover the network's
+    input. `test` names the held-out ones; without it, a share of the others is held out, as large as the flow's.
+    """
+    covering = Geometry(max(shape.height, shape.width), (shape.height, shape.width))
+    geometry = covering if settings.geometry == Geometry() else settings.geometry
+    return Reading(geometry, test, settings.held_out, shape.channels)
+
+
+def load_task(task: str, base: Dataset, folder: Path, reading: Reading) -> Dataset:
     """Return the data of a task.
 
     Args:
         task: `odd-even` (is the label odd?), `rotate90` (the same labels, images turned by 90 degrees), or the path of
-            an .npz file as `hsflow.data.load_dataset` reads it, relative to `folder`.
+            an .npz file, or of a folder or .zip file of images, as `hsflow.data.load_dataset` reads it, relative to
+            `folder`.
         base: the images that the network was made for.
         folder: what a path is relative to.
+        reading: for folders and zip files of images; see `task_reading`.
 
     Raises:
-        ConfigurationError: if the task is unknown or does not fit the images.
+        ConfigurationError: if the task is unknown or does not fit the images, or held-out images are named for what is
+            no folder or .zip file of images.
     """
+    is_images = task not in BUILT_IN_TASKS and is_image_source(folder / task)
+    if reading.test is not None and not is_images:
+        raise ConfigurationError(
+            "held-out images are for a task of images", where="--test-data", got=f"--task {task}",
+            expected="a task that is a folder or .zip file of images", hint="leave --test-data out",
+        )  # fmt: skip
     match task:
         case "odd-even":
             return replace(
@@ -82,12 +105,13 @@ def load_task(task: str, base: Dataset, folder: Path) -> Dataset:
                 train_images=_turned(base.train_images),
                 test_images=_turned(base.test_images),
             )
-    if task.endswith(".npz"):
-        dataset = load_dataset(task, folder)
+    if is_images or task.endswith(".npz"):
+        dataset = load_dataset(task, folder, reading)
         # A file called as a built-in task is another task.
-        return replace(dataset, name=Path(task).name) if dataset.name in BUILT_IN_TASKS else dataset
+        return replace(dataset, name=f"{dataset.name}-data") if dataset.name in BUILT_IN_TASKS else dataset
     raise ConfigurationError(
-        "an unknown task", where="--task", got=task, expected="a built-in task or an .npz file",
+        "an unknown task", where="--task", got=task,
+        expected="a built-in task, or the path of an .npz file, or of a folder or .zip file of images",
         hint=nearest(task, BUILT_IN_TASKS),
     )  # fmt: skip
 

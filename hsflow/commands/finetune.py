@@ -12,6 +12,7 @@ from hsflow.commands.session import DEFAULT_CONFIG, Config, session_of
 
 if TYPE_CHECKING:
     from hsflow.finetuning import Retrained
+    from hsflow.progress import Reporter
 
 IMAGE_FILE = "npu.hex"
 GRAPH_FILE = "graph.json"
@@ -20,9 +21,18 @@ GRAPH_FILE = "graph.json"
 def finetune(
     context: typer.Context,
     task: Annotated[
-        str, typer.Option(help="odd-even, rotate90, or an .npz file with the new task's images.")
+        str,
+        typer.Option(
+            help="odd-even, rotate90, or the new task's images: an .npz file, or a folder or .zip file of images."
+        ),
     ],
     config: Config = DEFAULT_CONFIG,
+    test_data: Annotated[
+        str | None,
+        typer.Option(
+            help="The task's held-out images, if it is a folder or .zip file; by default a share of those."
+        ),
+    ] = None,
     output: Annotated[
         Path, typer.Option("--output", "-o", help="Where the new memory image and graph go.")
     ] = Path("finetuned"),
@@ -47,10 +57,12 @@ def finetune(
     session = session_of(context)
     project = session.project(config)
     design = project.run(Selection(StageKind.NPU)).design
-    dataset = finetuning.load_task(task, project.dataset, Path.cwd())
-    chosen = project.configuration.settings.seed if seed is None else seed
+    settings = project.configuration.settings
+    reading = finetuning.task_reading(settings, design.graph.input.shape, test_data)
+    dataset = finetuning.load_task(task, project.dataset, Path.cwd(), reading)
+    chosen = settings.seed if seed is None else seed
     retrained = finetuning.retrain(design, dataset, chosen, project.plugins.hook, session.reporter)
-    summary = _written(retrained, output, project.plugins.hook)
+    summary = _written(retrained, output, project.plugins.hook, session.reporter)
     if simulate is not None:
         result = finetuning.simulate(
             retrained, design, simulate, project.plugins.hook, switch_after=switch_after
@@ -62,7 +74,7 @@ def finetune(
     session.show(summary, lambda: _sentence(summary))
 
 
-def _written(retrained: Retrained, output: Path, hooks: Any) -> dict[str, Any]:
+def _written(retrained: Retrained, output: Path, hooks: Any, reporter: Reporter) -> dict[str, Any]:
     from hsflow.durable import replace_file
     from hsflow.emulation import accuracy, emulate
     from hsflow.ir.serial import to_json
@@ -71,7 +83,7 @@ def _written(retrained: Retrained, output: Path, hooks: Any) -> dict[str, Any]:
     replace_file(output / IMAGE_FILE, retrained.image.text.encode())
     replace_file(output / GRAPH_FILE, (to_json(retrained.graph) + "\n").encode())
     data = retrained.dataset
-    score = accuracy(emulate(retrained.graph, data.test_images, hooks), data.test_labels)
+    score = accuracy(emulate(retrained.graph, data.test_images, hooks, reporter), data.test_labels)
     return {"task": data.name, "accuracy_percent": 100 * score, "image": str(output / IMAGE_FILE)}
 
 

@@ -17,12 +17,13 @@ import yaml
 from toy_flow import CLASSES, toy_graph
 
 from hsflow import finetuning, results
-from hsflow.data import Dataset
+from hsflow.data import Dataset, Reading
 from hsflow.design import Design, DesignFile, FileRole, NpuPlan
 from hsflow.errors import ConfigurationError, HsflowError, MismatchError, ModelError
-from hsflow.finetuning import load_task, retrain
+from hsflow.finetuning import load_task, retrain, task_reading
+from hsflow.images import Geometry
 from hsflow.ir.graph import Graph
-from hsflow.ir.tensor import Constant
+from hsflow.ir.tensor import Constant, Shape
 from hsflow.plugins import load_plugins
 from hsflow.progress import Reporter
 from hsflow.results import (
@@ -34,10 +35,12 @@ from hsflow.results import (
     SimulationResult,
 )
 from hsflow.simulation import Simulation
+from hsflow.stage import FlowSettings
 
 IMAGES = np.arange(5 * 4, dtype=np.uint8).reshape(5, 1, 2, 2)
 LABELS = np.arange(5)
 HOOKS = load_plugins().hook
+ANY = Reading()
 BASE = Dataset("base", IMAGES, LABELS, IMAGES[:3], LABELS[:3], ("0", "1", "2", "3", "4"))
 
 
@@ -72,13 +75,13 @@ def _new_classifier(graph: Graph) -> Graph:
 
 
 def test_odd_even_is_about_the_label() -> None:
-    task = load_task("odd-even", BASE, Path())
+    task = load_task("odd-even", BASE, Path(), ANY)
     assert task.train_labels.tolist() == [0, 1, 0, 1, 0] and task.classes == ("even", "odd")
     assert np.array_equal(task.train_images, IMAGES)
 
 
 def test_rotate90_turns_every_image_and_keeps_the_labels() -> None:
-    task = load_task("rotate90", BASE, Path())
+    task = load_task("rotate90", BASE, Path(), ANY)
     assert task.train_images[0, 0].tolist() == [[1, 3], [0, 2]]
     assert task.test_labels.tolist() == [0, 1, 2] and task.classes == BASE.classes
 
@@ -86,21 +89,58 @@ def test_rotate90_turns_every_image_and_keeps_the_labels() -> None:
 def test_images_that_are_not_square_cannot_be_turned() -> None:
     flat = replace(BASE, train_images=IMAGES.reshape(5, 1, 1, 4))
     with pytest.raises(ConfigurationError, match="square"):
-        load_task("rotate90", flat, Path())
+        load_task("rotate90", flat, Path(), ANY)
 
 
 def test_a_file_is_a_task_and_an_unknown_word_is_not(tmp_path: Path) -> None:
     arrays = {"train_images": IMAGES, "train_labels": LABELS, "test_images": IMAGES, "test_labels": LABELS}
     np.savez(tmp_path / "task.npz", **arrays)
-    assert load_task("task.npz", BASE, tmp_path).name == "task"
+    assert load_task("task.npz", BASE, tmp_path, ANY).name == "task"
     with pytest.raises(ConfigurationError, match="did you mean 'odd-even'"):
-        load_task("odd_even", BASE, tmp_path)
+        load_task("odd_even", BASE, tmp_path, ANY)
+
+
+def put_images(folder: Path, shape: tuple[int, ...], classes: str = "ab") -> None:
+    """Write a picture of each class and number, its pixels the number's."""
+    picture = pytest.importorskip("PIL.Image", reason="Pillow is not installed")
+    for label, name in enumerate(classes):
+        (folder / name).mkdir(parents=True)
+        for number in range(3):
+            values = np.full(shape, 10 * label + number, dtype=np.uint8)
+            picture.fromarray(values).save(folder / name / f"{number}.png")
+
+
+def test_a_folder_of_images_is_a_task_that_fits_the_network(tmp_path: Path) -> None:
+    put_images(tmp_path / "odd-even", (6, 9, 3))
+    put_images(tmp_path / "held", (2, 2), classes="b")
+    settings, shape = FlowSettings(name="toy"), Shape(1, 2, 2)
+    task = load_task("./odd-even", BASE, tmp_path, task_reading(settings, shape))
+    assert task.train_images.shape == (4, 1, 2, 2) and task.test_images.shape == (2, 1, 2, 2)
+    assert task.classes == ("a", "b") and task.name not in finetuning.BUILT_IN_TASKS
+    assert sorted({*task.train_images.flat, *task.test_images.flat}) == [0, 1, 2, 10, 11, 12]
+    held = load_task("./odd-even", BASE, tmp_path, task_reading(settings, shape, "held"))
+    assert held.train_labels.tolist() == [0, 0, 0, 1, 1, 1] and held.test_labels.tolist() == [1, 1, 1]
+    assert held.test_images[:, 0, 0, 0].tolist() == [0, 1, 2]
+
+
+def test_images_of_a_task_are_scaled_as_the_flows_are(tmp_path: Path) -> None:
+    settings = FlowSettings(name="toy", resize=4, crop=(3, 2), held_out=0.5)
+    reading = task_reading(settings, Shape(3, 3, 2))
+    assert reading == Reading(Geometry(4, (3, 2)), None, 0.5, 3)
+    put_images(tmp_path / "set", (8, 8))
+    assert load_task("set", BASE, tmp_path, reading).train_images.shape == (3, 3, 3, 2)
+
+
+@pytest.mark.parametrize("task", ["odd-even", "task.npz", "nowhere"])
+def test_held_out_images_are_for_a_task_of_images(tmp_path: Path, task: str) -> None:
+    with pytest.raises(ConfigurationError, match="--test-data"):
+        load_task(task, BASE, tmp_path, Reading(test="held"))
 
 
 def test_training_gives_a_new_image_for_the_same_hardware(trainer: Any) -> None:
     calls = trainer(_new_classifier)
     graph = toy_graph("toy", 8)
-    task = load_task("odd-even", BASE, Path())
+    task = load_task("odd-even", BASE, Path(), ANY)
     retrained = retrain(_design(graph), task, 7, HOOKS, Reporter())
     assert calls == [(5, [0, 1, 0, 1, 0], ("even", "odd"), 7)]
     assert retrained.graph.layers[:-1] == graph.layers[:-1]
@@ -124,7 +164,7 @@ def _other_shape(graph: Graph) -> Graph:
 def test_training_that_changes_the_hardware_is_refused(trainer: Any, change: Any) -> None:
     trainer(change)
     with pytest.raises(MismatchError, match="training changed"):
-        retrain(_design(toy_graph("toy", 8)), load_task("odd-even", BASE, Path()), 1, HOOKS, Reporter())
+        retrain(_design(toy_graph("toy", 8)), load_task("odd-even", BASE, Path(), ANY), 1, HOOKS, Reporter())
 
 
 def test_a_task_with_too_many_classes_is_refused(trainer: Any) -> None:
@@ -193,11 +233,11 @@ def test_a_task_of_any_name_stays_in_its_own_folder(built: Path, name: str) -> N
 def test_a_file_called_as_a_built_in_task_is_another_task(tmp_path: Path) -> None:
     arrays = {"train_images": IMAGES, "train_labels": LABELS, "test_images": IMAGES, "test_labels": LABELS}
     np.savez(tmp_path / "odd-even.npz", **arrays)
-    own = load_task("odd-even.npz", BASE, tmp_path)
+    own = load_task("odd-even.npz", BASE, tmp_path, ANY)
     folder = finetuning.task_folder(tmp_path, own)
-    assert folder != finetuning.task_folder(tmp_path, load_task("odd-even", BASE, tmp_path))
+    assert folder != finetuning.task_folder(tmp_path, load_task("odd-even", BASE, tmp_path, ANY))
     assert finetuning.task_folder(tmp_path, replace(own, test_labels=LABELS[::-1])) != folder
-    assert finetuning.task_folder(tmp_path, load_task("odd-even.npz", BASE, tmp_path)) == folder
+    assert finetuning.task_folder(tmp_path, load_task("odd-even.npz", BASE, tmp_path, ANY)) == folder
 
 
 def test_old_data_is_replaced_and_strange_files_stay(built: Path) -> None:
