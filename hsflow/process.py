@@ -31,6 +31,7 @@ _RSS_UNITS_PER_MB = 1024.0
 _STANDARD_ERROR = 2
 _OUTPUT: ContextVar[int | None] = ContextVar("_OUTPUT", default=None)
 """The descriptor that programs without a log write to; None is the standard output of this process."""
+_OBSERVED: ContextVar[list[Completed] | None] = ContextVar("_OBSERVED", default=None)
 
 
 @dataclass(frozen=True)
@@ -77,6 +78,8 @@ def run(
     with _open_log(log) as output:
         process = _start(words, cwd, env, output, own_group)
         completed = _wait(process, words, timeout, log, own_group)
+    if (seen := _OBSERVED.get()) is not None:
+        seen.append(completed)
     if check and completed.returncode != 0:
         raise ToolError(
             "the program failed",
@@ -98,6 +101,17 @@ def output_of(argv: Sequence[str | Path], *, timeout: float = 60.0, cwd: Path | 
         log = Path(folder) / "output.log"
         run(argv, cwd=cwd, timeout=timeout, log=log)
         return log.read_text(encoding="utf-8", errors="replace")
+
+
+@contextlib.contextmanager
+def observed() -> Iterator[list[Completed]]:
+    """Give a list to which every program is added that ends in this block, whether it fails or not."""
+    seen: list[Completed] = []
+    token = _OBSERVED.set(seen)
+    try:
+        yield seen
+    finally:
+        _OBSERVED.reset(token)
 
 
 @contextlib.contextmanager

@@ -14,7 +14,7 @@ import shutil
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -122,14 +122,14 @@ class Simulation:
         Raises:
             ConfigurationError: for an unknown simulator, an ill-formed plusarg, or a name that make would misread.
         """
-        conditions, plusargs = _split_plusargs(edam.get("parameters", {}))
+        conditions, plusargs = split_plusargs(edam.get("parameters", {}))
         return cls(
-            name=_safe(edam.get("name", "")),
-            toplevel=_safe(edam.get("toplevel", "")),
+            name=safe_name(edam.get("name", "")),
+            toplevel=safe_name(edam.get("toplevel", "")),
             work_root=work_root,
             tool=_known_tool(flow_options.get("tool")),
             files=tuple(_sources(edam.get("files", ()))),
-            records=tuple(_records(edam.get("cores", {}), work_root)),
+            records=tuple(records_of(edam.get("cores", {}), work_root)),
             conditions=conditions,
             plusargs=plusargs,
             timeout=float(flow_options.get("simulation_timeout") or DEFAULT_TIMEOUT_SECONDS),
@@ -140,20 +140,9 @@ class Simulation:
         """Return the folder with the stimulus, in which the simulation runs."""
         return self.data_folder or self.work_root
 
-    @contextmanager
-    def lock(self) -> Iterator[None]:
+    def lock(self) -> AbstractContextManager[None]:
         """Hold the work root for this process alone, waiting for another run to end."""
-        self.work_root.mkdir(parents=True, exist_ok=True)
-        guard = FileLock(self.work_root / LOCK)
-        try:
-            guard.acquire(timeout=0)
-        except Timeout:
-            _say(f"waiting for another run in {self.work_root}")
-            guard.acquire()
-        try:
-            yield
-        finally:
-            guard.release()
+        return locked(self.work_root)
 
     def build(self, command: tuple[str, Sequence[str]]) -> None:
         """Compile, unless a finished build of the same inputs is there.
@@ -289,6 +278,22 @@ class Simulation:
         }
 
 
+@contextmanager
+def locked(work_root: Path) -> Iterator[None]:
+    """Hold a work root for this process alone, waiting for another run to end."""
+    work_root.mkdir(parents=True, exist_ok=True)
+    guard = FileLock(work_root / LOCK)
+    try:
+        guard.acquire(timeout=0)
+    except Timeout:
+        _say(f"waiting for another run in {work_root}")
+        guard.acquire()
+    try:
+        yield
+    finally:
+        guard.release()
+
+
 def _read_stamp(path: Path) -> dict[str, Any]:
     """Return what the last finished build wrote, or nothing if it cannot be read."""
     try:
@@ -314,19 +319,24 @@ def _report(result: results.SimulationResult) -> None:
 def _sources(files: Iterable[Mapping[str, Any]]) -> Iterator[str]:
     """Yield what is compiled; every name reaches a Makefile, data files' too."""
     for entry in files:
-        name = _safe(entry["name"])
+        name = safe_name(entry["name"])
         if entry.get("file_type", "user") != "user":
             yield name
 
 
-def _records(cores: Mapping[str, Any], work_root: Path) -> Iterator[Path]:
+def records_of(cores: Mapping[str, Any], work_root: Path) -> Iterator[Path]:
     """Yield the files with metrics that may lie in the work root and beside the core files."""
     yield work_root / results.RECORD
     for core in cores.values():
         yield work_root / Path(core.get("core_file", "")).parent / results.RECORD
 
 
-def _split_plusargs(parameters: Mapping[str, Any]) -> tuple[results.Conditions, tuple[str, ...]]:
+def split_plusargs(parameters: Mapping[str, Any]) -> tuple[results.Conditions, tuple[str, ...]]:
+    """Return how parameters of an EDAM drive the testbench, and the plusargs that are no conditions.
+
+    Raises:
+        ConfigurationError: if a condition is not right.
+    """
     values = {
         name: entry.get("default")
         for name, entry in parameters.items()
@@ -348,7 +358,7 @@ def _known_tool(tool: object) -> str:
     )
 
 
-def _safe(name: object) -> str:
+def safe_name(name: object) -> str:
     """Return a name that neither make nor a shell can misread: they get it unquoted."""
     if isinstance(name, str) and _SAFE_NAME.fullmatch(name):
         return name

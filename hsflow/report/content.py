@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, fields, is_dataclass
 from enum import Enum, StrEnum
+from itertools import pairwise
 from typing import Any, TypeAlias
 
 from hsflow.errors import PluginError
@@ -167,6 +168,56 @@ class Plot:
 
 
 @dataclass(frozen=True)
+class Histogram:
+    """Hold how many things lie between each two neighbours of `edges`, which rise; `counts` has one entry less.
+
+    Where there is a `bound`, what lies below it stands out.
+    """
+
+    caption: str
+    description: str
+    axis: Axis
+    edges: tuple[float, ...]
+    counts: tuple[int, ...]
+    bound: float | None = None
+
+
+@dataclass(frozen=True)
+class Region:
+    """Hold a part of a group in a treemap: which of the treemap's kinds it is of, and its size, at least 0."""
+
+    kind: int
+    value: float
+
+
+@dataclass(frozen=True)
+class RegionGroup:
+    """Hold a box of a treemap: its name and its parts."""
+
+    label: str
+    regions: tuple[Region, ...]
+
+    @property
+    def value(self) -> float:
+        """Return the size of all parts."""
+        return sum(region.value for region in self.regions)
+
+
+@dataclass(frozen=True)
+class Treemap:
+    """Hold parts of a whole, drawn as boxes of their size. `description` is read to those who do not see them.
+
+    `kinds` names what the colours mean; the figures follow as a table.
+    """
+
+    caption: str
+    description: str
+    unit: str
+    kinds: tuple[str, ...]
+    groups: tuple[RegionGroup, ...]
+
+
+@dataclass(frozen=True)
 class Picture:
     """Hold a PNG picture and what is said of it to those who do not see it."""
 
@@ -175,7 +226,7 @@ class Picture:
     png: bytes
 
 
-Content: TypeAlias = Paragraph | Facts | Table | BarChart | Plot | Picture
+Content: TypeAlias = Paragraph | Facts | Table | BarChart | Plot | Histogram | Treemap | Picture
 
 
 @dataclass(frozen=True)
@@ -237,6 +288,10 @@ def _check_content(content: Content) -> None:
             _check_bars(content)
         case Plot():
             _check_points(content)
+        case Histogram():
+            _check_counts(content)
+        case Treemap():
+            _check_regions(content)
         case Picture() if not content.png.startswith(_PNG):
             raise PluginError("a picture is no PNG", where=content.caption)
         case Paragraph() | Facts() | Picture():
@@ -276,3 +331,27 @@ def _check_points(plot: Plot) -> None:
                 got=min(values),
                 expected="a value above 0",
             )
+
+
+def _check_counts(histogram: Histogram) -> None:
+    edges, counts = histogram.edges, histogram.counts
+    rising = all(low < high for low, high in pairwise(edges))
+    if len(edges) != len(counts) + 1 or not counts or not rising or min(counts) < 0:
+        raise PluginError(
+            "a histogram is not right",
+            where=histogram.caption,
+            got=f"{len(edges)} edges, {len(counts)} counts",
+            expected="edges that rise, and one count of at least 0 between each two",
+        )
+
+
+def _check_regions(treemap: Treemap) -> None:
+    for group in treemap.groups:
+        for region in group.regions:
+            if region.value < 0 or region.kind not in range(len(treemap.kinds)):
+                raise PluginError(
+                    "a region does not fit its treemap",
+                    where=f"{treemap.caption}, {group.label}",
+                    got=f"kind {region.kind}, size {region.value}",
+                    expected=f"a kind below {len(treemap.kinds)}, a size of at least 0",
+                )

@@ -16,8 +16,20 @@ from hsflow import __version__
 from hsflow.durable import replace_file
 from hsflow.errors import HsflowError
 from hsflow.plugins import Plugin, PluginManager
+from hsflow.report import treemap
 from hsflow.report.axes import Scale, short
-from hsflow.report.content import Axis, BarChart, Panel, Paragraph, Picture, Plot, Section, Tone, check
+from hsflow.report.content import (
+    Axis,
+    BarChart,
+    Histogram,
+    Panel,
+    Paragraph,
+    Picture,
+    Plot,
+    Section,
+    Tone,
+    check,
+)
 from hsflow.report.result import Result
 from hsflow.report.sections import own_sections
 
@@ -132,6 +144,10 @@ def _plot_scales(plot: Plot) -> tuple[Scale, Scale]:
     )
 
 
+def _histogram_scales(histogram: Histogram) -> tuple[Scale, Scale]:
+    return Scale.of(histogram.edges), Scale.of([float(count) for count in histogram.counts])
+
+
 def _axis_title(axis: Axis) -> str:
     return f"{axis.title} ({axis.unit})" if axis.unit else axis.title
 
@@ -159,6 +175,8 @@ def _environment() -> Environment:
         segments=_bar_segments,
         maxima=_panel_maxima,
         text_widths=_text_widths,
+        boxes=treemap.boxes,
+        histogram_scales=_histogram_scales,
         scales=_plot_scales,
         axis_title=_axis_title,
         data_uri=_data_uri,

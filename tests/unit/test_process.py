@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from hsflow.errors import ToolError
-from hsflow.process import output_of, run, tail
+from hsflow.process import observed, output_of, run, tail
 
 # Starts a grandchild that ignores SIGTERM, writes its number, and waits for ever.
 FAMILY = """
@@ -150,3 +150,14 @@ def test_an_interrupt_kills_the_whole_group(tmp_path: Path, number: int) -> None
 def test_output_of_returns_both_streams() -> None:
     text = output_of(python("import sys; print('out', flush=True); print('err', file=sys.stderr)"))
     assert text.split() == ["out", "err"]
+
+
+def test_programs_are_observed_whether_they_fail_or_not() -> None:
+    run(python("pass"))
+    with observed() as seen:
+        run(python("pass"))
+        with pytest.raises(ToolError):
+            run(python("raise SystemExit(3)"))
+    run(python("pass"))
+    assert [completed.returncode for completed in seen] == [0, 3]
+    assert all(completed.rss_mb > 1 for completed in seen)

@@ -37,15 +37,19 @@ from hsflow.report.content import (
     Content,
     Fact,
     Facts,
+    Histogram,
     Panel,
     Paragraph,
     Picture,
     Plot,
     Point,
+    Region,
+    RegionGroup,
     Section,
     Series,
     Table,
     Tone,
+    Treemap,
     check,
 )
 from hsflow.report.page import render_page, render_report, write_report
@@ -291,6 +295,8 @@ ALL_CONTENT: tuple[Content, ...] = (
     Table(HOSTILE, (Column(HOSTILE, HOSTILE), Column("b")), ((Cell(HOSTILE, 1.0, 0.5, (1, 2)), Cell("")),), (Cell(""), Cell(""))),
     BarChart(HOSTILE, HOSTILE, (Panel(HOSTILE, (HOSTILE, "b")),), (BarRow(HOSTILE, (Bar((1.0, 2.0), HOSTILE),)),)),
     Plot(HOSTILE, HOSTILE, Axis(HOSTILE, HOSTILE, True), Axis("y"), (Series(HOSTILE, (Point(1, 2, HOSTILE), Point(9, 3))),)),
+    Histogram(HOSTILE, HOSTILE, Axis(HOSTILE, HOSTILE), (-2.0, 0.0, 2.0), (1, 3), 0.0),
+    Treemap(HOSTILE, HOSTILE, HOSTILE, (HOSTILE,), (RegionGroup(HOSTILE, (Region(0, 2.0),)), RegionGroup("b", ()))),
     Picture(HOSTILE, HOSTILE, PNG),
 )  # fmt: skip
 
@@ -327,6 +333,10 @@ BAD_SECTIONS = {
     "a bar too few": [Section("a", (BarChart("c", "h", (Panel("p", ("s",)),), (BarRow("r", ()),)),))],
     "a bar below 0": [Section("a", (BarChart("c", "h", (Panel("p", ("s",)),), (BarRow("r", (Bar((-1.0,), ""),)),)),))],
     "a logarithm of 0": [Section("a", (Plot("c", "d", Axis("x", "", True), Axis("y"), (Series("s", (Point(0, 1),)),)),))],
+    "a count too few": [Section("a", (Histogram("c", "d", Axis("x"), (0.0, 1.0), ()),))],
+    "edges that fall": [Section("a", (Histogram("c", "d", Axis("x"), (0.0, 1.0, 1.0), (1, 1)),))],
+    "a region below 0": [Section("a", (Treemap("c", "d", "u", ("k",), (RegionGroup("g", (Region(0, -1.0),)),)),))],
+    "a region of no kind": [Section("a", (Treemap("c", "d", "u", ("k",), (RegionGroup("g", (Region(1, 1.0),)),)),))],
     "no picture": [Section("a", (Picture("c", "d", b"<svg>"),))],
     "another content": [Section("a", (Fact("a", "b"),))],  # type: ignore[arg-type]
     "a number for a text": [Section("a", (BarChart("c", "h", (Panel("p", ("s",)),), (BarRow("r", (Bar((1.0,), 3),)),)),))],  # type: ignore[arg-type]
@@ -364,6 +374,29 @@ def test_bars_are_parts_of_the_widest() -> None:
         (entry["x"], entry["width"]) for tag, entry in parse(text).elements if tag == "rect" and "x" in entry
     ]
     assert bars[:5] == [("0%", "100%"), ("0%", "50%"), ("0%", "75%"), ("75%", "25%"), ("0%", "25%")]
+
+
+def test_a_histogram_s_bars_are_as_high_as_their_counts_and_stand_out_below_the_bound() -> None:
+    histogram = Histogram("c", "d", Axis("slack", "ps"), (-10.0, 0.0, 10.0, 20.0), (1, 0, 4), 0.0)
+    page = parse(render_page("t", [Section("s", (histogram,))]))
+    bars = [entry for tag, entry in page.elements if tag == "rect"]
+    assert [(bar["class"], bar["height"]) for bar in bars] == [("beyond", "25%"), ("single", "100%")]
+    assert "slack (ps)" in page.texts("p")
+
+
+def test_a_treemap_s_boxes_are_as_large_as_their_values() -> None:
+    groups = (
+        RegionGroup("small", (Region(0, 10.0),)),
+        RegionGroup("large", (Region(0, 20.0), Region(1, 10.0))),
+    )
+    page = parse(
+        render_page("t", [Section("s", (Treemap("c", "d", "um²", ("adders", "registers"), groups),))])
+    )
+    boxes = [entry for tag, entry in page.elements if tag == "svg" and "x" in entry]
+    areas = [float(box["width"][:-1]) * float(box["height"][:-1]) / 100 for box in boxes]
+    assert areas == pytest.approx([75.0, 25.0])
+    assert page.texts("title")[1:] == ["large: 30 um²", "small: 10 um²"]
+    assert page.texts("text") == ["large", "small"]
 
 
 @pytest.mark.parametrize("intervals", [(), (4,), (4, 16, 64)])

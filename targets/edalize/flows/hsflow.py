@@ -37,17 +37,17 @@ class Hsflow(Sim):  # type: ignore[misc]
     def configure(self) -> None:
         """Write the tool's files, while no other run reads them."""
         simulation = self._simulation()
-        with _as_runtime_error(), simulation.lock():
+        with as_runtime_error(), simulation.lock():
             super().configure()
 
     def build(self) -> None:
         """Compile the simulation, or take the one that was compiled from the same sources."""
-        with _as_runtime_error():
+        with as_runtime_error():
             self._simulation().build(self.build_runner.get_build_command())
 
     def run(self, args: Any = None) -> None:
         """Simulate and check."""
-        with _as_runtime_error():
+        with as_runtime_error():
             self._simulation().run()
 
     def _simulation(self) -> Simulation:
@@ -55,7 +55,7 @@ class Hsflow(Sim):  # type: ignore[misc]
 
 
 @contextlib.contextmanager
-def _as_runtime_error() -> Iterator[None]:
+def as_runtime_error() -> Iterator[None]:
     """Turn hsflow's errors into the RuntimeError that FuseSoC reports; a killed FuseSoC leaves nothing running."""
     try:
         with terminate_as_interrupt():
