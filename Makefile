@@ -25,7 +25,8 @@ run: setup
 	"$(BIN)/fusesoc" run --target=sim hashiflex
 
 test: setup-dev
-	"$(BIN)/python" -m pytest
+# A worker for each processor; a file's tests stay together, for they share what they built.
+	"$(BIN)/python" -m pytest --numprocesses auto --dist loadfile
 
 bench-cmvm: setup
 	"$(BIN)/python" -m benchmarks.cmvm $(ARGS)
