@@ -290,6 +290,21 @@ def require_unpadded(x: Value) -> Value:
     return x
 
 
+def normalization(
+    gain: FloatArray, shift: FloatArray, mean: FloatArray, variance: FloatArray, epsilon: float
+) -> tuple[FloatArray, FloatArray]:
+    """Return the factor and the offset of each channel that batch normalization comes to.
+
+    Raises Unsupported where they are not finite.
+    """
+    with np.errstate(all="ignore"):
+        factor = gain / np.sqrt(variance + epsilon)
+        offset = shift - mean * factor
+    if not np.isfinite([factor, offset]).all():
+        raise Unsupported("its running variance gives factors that are not finite")
+    return factor, offset
+
+
 def check_bias(weight: FloatArray, bias: FloatArray) -> None:
     """Refuse by raising Unsupported a bias that is not one number an output."""
     if bias.shape != weight.shape[:1]:
@@ -315,13 +330,19 @@ def check_finite(name: str, layers: Sequence[NetworkLayer]) -> None:
     """
     bad = [layer.name for layer in layers if isinstance(layer, Conv | Dense) and not _is_finite(layer)]
     if bad:
-        raise ModelError(
-            "the model has weights that are NaN or infinite",
-            where=name,
-            got=", ".join(bad[:_SHOWN]) + (f" and {len(bad) - _SHOWN} more" if len(bad) > _SHOWN else ""),
-            expected="finite numbers",
-            hint="train again or load another model",
-        )
+        more = f" and {len(bad) - _SHOWN} more" if len(bad) > _SHOWN else ""
+        raise not_finite(name, ", ".join(bad[:_SHOWN]) + more)
+
+
+def not_finite(where: str, got: str) -> ModelError:
+    """Return the error about weights that are NaN or infinite."""
+    return ModelError(
+        "the model has weights that are NaN or infinite",
+        where=where,
+        got=got,
+        expected="finite numbers",
+        hint="train again or load another model",
+    )
 
 
 def _is_finite(layer: Conv | Dense) -> bool:

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hsflow.errors import ModelError
-from hsflow.importing.assembly import Assembly, Unsupported, Value
+from hsflow.importing.assembly import Assembly, Unsupported, Value, not_finite
 from hsflow.importing.fold import FloatArray
 from hsflow.ir.network import INPUT_NAME, Activation
 from hsflow.ir.tensor import Padding
@@ -66,8 +66,8 @@ class Dataflow(Assembly):
         return self.constants[name]
 
     def weights(self, name: str) -> FloatArray:
-        """Return a constant tensor as float64, within what all weights together may be."""
-        return self.charged(self.constant(name)).astype(np.float64)
+        """Return a constant tensor as finite float64, within what all weights together may be."""
+        return finite(self.charged(self.constant(name)), name)
 
     def charged(self, array: NDArray[Any]) -> NDArray[Any]:
         """Return `array`, which becomes weights; raises Unsupported where they are too many together."""
@@ -139,6 +139,19 @@ class Dataflow(Assembly):
             self.keep_needed(self.value(self.output))
         except Unsupported as reason:
             self.problems.append(f"the output {shown(self.output)}: {reason}")
+
+
+def finite(weights: NDArray[Any], name: str) -> FloatArray:
+    """Return the weights that a file's tensor holds as float64.
+
+    Raises:
+        ModelError: if one is NaN or infinite.
+    """
+    if not np.isfinite(weights).all():
+        raise not_finite(
+            f"tensor {shown(name)}", f"{np.count_nonzero(~np.isfinite(weights)):,} of {weights.size:,}"
+        )
+    return weights.astype(np.float64)
 
 
 def shown(name: str) -> str:

@@ -21,26 +21,22 @@ PIXEL_LEVELS = 1 << PIXEL_FRACTION
 BRIGHTEST_PIXEL = PIXEL_LEVELS - 1
 PREPROCESS_NAME = "preprocess"
 
+overflowing = np.errstate(over="ignore", invalid="ignore")
+"""Decorate arithmetic on weights: what is too large becomes infinite or NaN, which `check_finite` refuses by its layer."""
 
+
+@overflowing
 def single(values: NDArray[Any]) -> Constant:
-    """Return `values` as a float32 constant; what is too large becomes infinite, which no network may hold."""
-    with np.errstate(over="ignore"):
-        return Constant(values.astype(np.float32))
+    """Return `values` as a float32 constant."""
+    return Constant(values.astype(np.float32))
 
 
+@overflowing
 def fold_scale(conv: Conv, scale: FloatArray, offset: FloatArray) -> Conv:
     """Return `conv` followed by `y * scale + offset`, one of each for an output channel."""
     weight = conv.weight.array.astype(np.float64) * scale.reshape(-1, 1, 1, 1)
     bias = conv.bias.array.astype(np.float64) * scale + offset
     return replace(conv, weight=single(weight), bias=single(bias))
-
-
-def normalization(
-    scale: FloatArray, shift: FloatArray, mean: FloatArray, variance: FloatArray, epsilon: float
-) -> tuple[FloatArray, FloatArray]:
-    """Return the factor and the offset of each channel that batch normalization comes to."""
-    factor = scale / np.sqrt(variance + epsilon)
-    return factor, shift - mean * factor
 
 
 def per_channel_conv(name: str, source: str, scale: FloatArray, offset: FloatArray) -> Conv:
@@ -55,6 +51,7 @@ def identity_conv(name: str, source: str, channels: int) -> Conv:
     return per_channel_conv(name, source, np.ones(channels), np.zeros(channels))
 
 
+@overflowing
 def fold_preprocessing(
     layers: Sequence[NetworkLayer], channels: int, mean: Sequence[float], std: Sequence[float]
 ) -> tuple[NetworkLayer, ...]:

@@ -3,15 +3,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import math
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
-from hsflow.importing.assembly import Unsupported, Value, require_map
+from hsflow.importing.assembly import Unsupported, Value, normalization, require_map
 from hsflow.importing.dataflow import Dataflow, Operator, same_padding
-from hsflow.importing.fold import FloatArray, normalization
+from hsflow.importing.fold import FloatArray, overflowing
 from hsflow.importing.rounding import rounded_up
 from hsflow.ir.network import Activation, Dense
 from hsflow.ir.tensor import Padding, Shape, Window
@@ -39,6 +40,10 @@ class Flow(Dataflow):
             return list(array.ravel()[:16].tolist())
         given = operator.options.get(attribute)
         return list(given) if isinstance(given, list | tuple) else None if given is None else [given]
+
+    def integers(self, operator: Operator, index: int, attribute: str) -> list[int]:
+        """Return `numbers` that are integers, none where they are left out; raises Unsupported where one is not."""
+        return _whole(self.numbers(operator, index, attribute) or [], attribute)
 
 
 def convolution(flow: Flow, operator: Operator) -> Value:
@@ -70,7 +75,20 @@ def _integers(operator: Operator, name: str, default: tuple[int, ...]) -> tuple[
     values = operator.options.get(name, default)
     if not isinstance(values, list | tuple) or len(values) != len(default):
         raise Unsupported(f"its {name} must be {len(default)} integers")
-    return tuple(int(value) for value in values)
+    return tuple(_whole(values, name))
+
+
+def _whole(values: Sequence[Any], name: str) -> list[int]:
+    if not all(isinstance(value, int) for value in values):
+        raise Unsupported(f"its {name} must be integers")
+    return list(values)
+
+
+def _number(operator: Operator, name: str, default: float) -> float:
+    value = operator.options.get(name, default)
+    if not isinstance(value, int | float) or not math.isfinite(value):
+        raise Unsupported(f"its {name} is no finite number")
+    return float(value)
 
 
 def _window(flow: Flow, operator: Operator, x: Value, kernel: tuple[int, int]) -> Window:
@@ -101,11 +119,7 @@ def batch_normalization(flow: Flow, operator: Operator) -> Value:
     if any(array.shape != (channels,) for array in arrays) or (x.flat and flow.shape(x).pixels > 1):
         raise Unsupported(f"its parameters have shape {arrays[0].shape} for {flow.described(x)}")
     gain, shift, mean, variance = arrays
-    epsilon = float(operator.options.get("epsilon", _EPSILON))
-    with np.errstate(divide="ignore", invalid="ignore"):
-        scale, offset = normalization(gain, shift, mean, variance, epsilon)
-    if not np.isfinite([scale, offset]).all():
-        raise Unsupported("its running variance gives factors that are not finite")
+    scale, offset = normalization(gain, shift, mean, variance, _number(operator, "epsilon", _EPSILON))
     return flow.add_scale(operator.origin, x, scale, offset, exclusive=flow.is_exclusive(x))
 
 
@@ -185,8 +199,8 @@ def global_average_pool(flow: Flow, operator: Operator) -> Value:
 
 def reduce_mean(flow: Flow, operator: Operator) -> Value:
     """Take ReduceMean over height and width."""
-    axes = flow.numbers(operator, 1, "axes") or []
-    if {int(axis) % 4 for axis in axes} != {2, 3} or len(axes) != 2:
+    axes = flow.integers(operator, 1, "axes")
+    if {axis % 4 for axis in axes} != {2, 3} or len(axes) != 2:
         raise Unsupported(f"it takes the mean over {axes}; only over height and width, [2, 3]")
     keep = bool(_integer(operator, "keepdims", 1))
     return flow.add_mean(operator.origin, _map(flow, operator), keep=keep)
@@ -202,7 +216,7 @@ def flatten(flow: Flow, operator: Operator) -> Value:
 
 def reshape(flow: Flow, operator: Operator) -> Value:
     """Take Reshape to (batch, features) by constant sizes, or to what the map is already."""
-    x, sizes = flow.value(flow.input(operator, 0)), flow.numbers(operator, 1, "shape") or []
+    x, sizes = flow.value(flow.input(operator, 0)), flow.integers(operator, 1, "shape")
     shape = flow.shape(x)
     features = (shape.elements,) if len(sizes) == 2 else (shape.channels, shape.height, shape.width)
     batch = len(sizes) in {2, 4} and sizes.count(-1) <= 1 and sizes[0] in {-1, 0, 1}
@@ -213,15 +227,16 @@ def reshape(flow: Flow, operator: Operator) -> Value:
 
 def squeeze(flow: Flow, operator: Operator) -> Value:
     """Take Squeeze of the height and width of one pixel."""
-    x, axes = _map(flow, operator), flow.numbers(operator, 1, "axes") or []
-    if sorted(int(axis) % 4 for axis in axes) != [2, 3] or flow.shape(x).pixels != 1:
+    x, axes = _map(flow, operator), flow.integers(operator, 1, "axes")
+    if sorted(axis % 4 for axis in axes) != [2, 3] or flow.shape(x).pixels != 1:
         raise Unsupported(f"it drops {axes} of {flow.described(x)}; only [2, 3] of one pixel")
     return replace(x, flat=True)
 
 
+@overflowing
 def gemm(flow: Flow, operator: Operator) -> Value:
     """Take Gemm of features and a constant matrix."""
-    alpha, beta = (float(operator.options.get(name, 1.0)) for name in ("alpha", "beta"))
+    alpha, beta = (_number(operator, name, 1.0) for name in ("alpha", "beta"))
     if _integer(operator, "transA", 0):
         raise Unsupported("transA=1")
     weight = flow.weights(flow.input(operator, 1))
@@ -250,13 +265,13 @@ def _linear(flow: Flow, operator: Operator, weight: FloatArray, bias: FloatArray
 
 def pad(flow: Flow, operator: Operator) -> Value:
     """Take Pad by zeros around height and width; what reads it pads itself."""
-    x, amounts = _map(flow, operator), flow.numbers(operator, 1, "pads") or []
+    x, amounts = _map(flow, operator), flow.integers(operator, 1, "pads")
     value = flow.numbers(operator, 2, "value") or [0]
     if operator.options.get("mode", "constant") != "constant" or value[0] != 0 or flow.input(operator, 3):
         raise Unsupported("it must pad by zeros, on every dimension in order")
     if len(amounts) != 8 or any(amounts[index] for index in (0, 1, 4, 5)) or x.padding != Padding():
         raise Unsupported("it must pad height and width only, and once")
-    top, left, bottom, right = (int(amounts[index]) for index in (2, 3, 6, 7))
+    top, left, bottom, right = (amounts[index] for index in (2, 3, 6, 7))
     shape = flow.shape(x)
     if min(top, left, bottom, right) < 0 or max(top, left, bottom, right) > max(shape.height, shape.width):
         raise Unsupported(f"it pads {amounts} pixels around a map of {shape}")

@@ -5,11 +5,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from hsflow.importing.assembly import Unsupported, Value, require_map
-from hsflow.importing.dataflow import Dataflow, Operator, same_padding
+from hsflow.importing.dataflow import Dataflow, Operator, finite, same_padding
 from hsflow.importing.fold import FloatArray
 from hsflow.ir.network import INPUT_NAME, Activation
 from hsflow.ir.tensor import Padding, Window
@@ -34,9 +36,17 @@ class Flow(Dataflow):
     """The constant that a dequantization gives back under another name."""
 
     def weights(self, name: str) -> FloatArray:
-        """Return what a constant tensor stands for, as float64."""
+        """Return what a constant tensor stands for, as finite float64."""
         self.charged(self.constant(name))
-        return real_values(self.tensors[self.aliases.get(name, name)]).astype(np.float64)
+        tensor = self.tensors[self.aliases.get(name, name)]
+        return finite(real_values(tensor), tensor.name)
+
+    def integers(self, name: str) -> NDArray[Any]:
+        """Return a constant tensor of integers; raises Unsupported where it is of something else."""
+        array = self.constant(name)
+        if array.dtype.kind not in "iu":
+            raise Unsupported("it needs a constant of integers")
+        return array
 
 
 def convolution(flow: Flow, operator: Operator) -> Value:
@@ -156,7 +166,7 @@ def _filter(operator: Operator) -> tuple[int, int]:
 def mean(flow: Flow, operator: Operator) -> Value:
     """Take MEAN over height and width."""
     name, axes = _inputs(operator, 2)
-    x, over = require_map(flow.value(name)), flow.constant(axes).ravel()
+    x, over = require_map(flow.value(name)), flow.integers(axes).ravel()
     if sorted(int(axis) % 4 for axis in over[:4]) != [1, 2]:
         raise Unsupported(f"it takes the mean over {over[:4].tolist()}; only over height and width, [1, 2]")
     return flow.add_mean(operator.origin, x, keep=bool(operator.options["KeepDims"]))
@@ -165,7 +175,7 @@ def mean(flow: Flow, operator: Operator) -> Value:
 def pad(flow: Flow, operator: Operator) -> Value:
     """Take PAD by zeros around height and width; what reads it pads itself."""
     name, sizes = _inputs(operator, 2)
-    x, amounts = require_map(flow.value(name)), flow.constant(sizes)
+    x, amounts = require_map(flow.value(name)), flow.integers(sizes)
     if amounts.shape != (4, 2) or amounts[[0, 3]].any() or x.padding != Padding():
         raise Unsupported("it must pad height and width only, and once")
     shape = flow.shape(x)
@@ -194,7 +204,7 @@ def transpose(flow: Flow, operator: Operator) -> Value:
         raise Unsupported(
             f"only of the image, by {list(CHANNELS_LAST)}, and where nothing else reads the image"
         )
-    if tuple(flow.constant(order).ravel()[:5].tolist()) != CHANNELS_LAST:
+    if tuple(flow.integers(order).ravel()[:5].tolist()) != CHANNELS_LAST:
         raise Unsupported(f"its order must be {list(CHANNELS_LAST)}")
     return x
 

@@ -14,8 +14,7 @@ import torch
 from torch import fx, nn
 from torch.nn import functional
 
-from hsflow.importing.assembly import Unsupported, Value
-from hsflow.importing.fold import normalization
+from hsflow.importing.assembly import Unsupported, Value, normalization
 from hsflow.ir.network import Activation
 from hsflow.ir.tensor import Padding, Window
 from hsflow_torch.builder import BATCH, Builder, SizeOf, float64, path_of
@@ -85,8 +84,6 @@ def batch_norm(builder: Builder, node: fx.Node, module: nn.BatchNorm2d | nn.Batc
     shift = float64(module.bias) if module.affine else np.zeros(shape.channels)
     mean, variance = float64(module.running_mean), float64(module.running_var)
     scale, offset = normalization(gain, shift, mean, variance, module.eps)
-    if not np.isfinite([scale, offset]).all():
-        raise Unsupported("its running variance gives factors that are not finite")
     return builder.scale(node, x, scale, offset)
 
 

@@ -66,6 +66,12 @@ CONSTANTS = {
     "flat": np.array([0, -1]),
     "rows": np.array([0, 4, -1]),
     "nan": np.full((6, 4, 3, 3), np.nan, np.float32),
+    "signal": np.full((6, 4, 3, 3), 0x7FA00000, np.uint32).view(np.float32),
+    "large": np.full((6, 4, 3, 3), 1e300),
+    "huge": np.full(6, 1e300),
+    "huge_classes": np.full((360, 5), 1e300),
+    "below": np.full(6, -2.0, np.float32),
+    "no_axes": np.array([2.0, np.nan]),
 }
 T = {name: torch.from_numpy(np.array(array)) for name, array in CONSTANTS.items()}
 
@@ -256,17 +262,46 @@ REFUSED: dict[str, tuple[list[Any], str]] = {
     "twice": ([LAST, LAST], "nothing else makes"),
     "no weight": ([node("Conv", "x")], "must be a constant"),
     "no input": ([onnx.helper.make_node("Relu", [], ["y"])], "nothing makes"),
-    "nan": ([node("Conv", "x nan b")], "NaN"),
+    "nan": ([node("Conv", "x nan b")], "tensor nan: .*NaN or infinite"),
+    "signalling nan": ([node("Conv", "x signal b")], "tensor signal: .*NaN or infinite"),
+    "too large": ([node("Conv", "x large b")], "NaN or infinite"),
+    "too large a product": (
+        [node("Flatten", "x", "f"), node("Gemm", "f huge_classes b5", alpha=1e30)],
+        "NaN or infinite",
+    ),
+    "infinite alpha": (
+        [node("Flatten", "x", "f"), node("Gemm", "f classes b5", alpha=float("inf"))],
+        "alpha is no finite",
+    ),
+    "alpha of letters": (
+        [node("Flatten", "x", "f"), node("Gemm", "f classes b5", alpha="a")],
+        "alpha is no finite",
+    ),
+    "variance below 0": ([CONV, node("BatchNormalization", "c gain shift mean below")], "not finite"),
+    "folded to infinity": (
+        [node("Conv", "x large b", "c"), node("BatchNormalization", "c huge shift mean var")],
+        "NaN or infinite",
+    ),
+    "folded too far": ([CONV, node("BatchNormalization", "c huge huge huge var")], "not finite"),
+    "axes of floats": ([node("ReduceMean", "x no_axes")], "must be integers"),
+    "strides of floats": ([node("Conv", "x w b", strides=[1.0, 1.0])], "strides must be integers"),
     "window": ([node("MaxPool", "x", kernel_shape=[1 << 40, 2])], "does not fit"),
     "input": ([node("Identity", "x")], "returns its input"),
 }
 
 
+@pytest.mark.filterwarnings("error")
 @pytest.mark.parametrize("name", REFUSED)
 def test_refused_by_name(name: str, tmp_path: Path) -> None:
     nodes, reason = REFUSED[name]
     with pytest.raises(ModelError, match=reason):
         lower_file(write(tmp_path / "m.onnx", nodes))
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_deviation_near_0_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match="NaN or infinite"):
+        lower_file(write(tmp_path / "m.onnx", [LAST]), mean=(0.5,), std=(1e-320,))
 
 
 def test_free_sizes_are_the_images(tmp_path: Path) -> None:
@@ -316,6 +351,7 @@ def test_too_much(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
                 lower_file(path)
 
 
+@pytest.mark.filterwarnings("error")
 def test_damaged_files_end_in_a_model_error(tmp_path: Path) -> None:
     whole = write(tmp_path / "m.onnx", CASES["matmul, bias, softmax"][0]).read_bytes()
     rng, path = np.random.default_rng(1), tmp_path / "damaged.onnx"

@@ -55,6 +55,9 @@ CONSTANTS = [
     constant("axes", np.array([1, 2], np.int32)),
     constant("axis", np.array([3], np.int32)),
     constant("nan", np.full((6, 3, 3, 4), np.nan, np.float32)),
+    constant("signal", np.full((6, 3, 3, 4), 0x7FA00000, np.uint32).view(np.float32)),
+    constant("no_axes", np.array([1, np.nan], np.float32)),
+    constant("no_sides", np.full((4, 2), np.nan, np.float32)),
     constant("b5", np.zeros(5, np.float32)),
     constant("w3", np.zeros((6, 3, 3, 3), np.float32)),
 ]
@@ -280,11 +283,15 @@ REFUSED: dict[str, tuple[list[Node], str]] = {
     "twice": ([CONV, CONV], "nothing else makes"),
     "softmax inside": ([Node("SOFTMAX", ("input",), "r"), replace(CONV, inputs=("r", "w", "b"))], "last operator"),
     "reshape": ([Node("RESHAPE", ("input",), "output")], "only to"),
-    "nan": ([replace(CONV, inputs=("input", "nan", "b"))], "NaN"),
+    "nan": ([replace(CONV, inputs=("input", "nan", "b"))], "tensor nan: .*NaN or infinite"),
+    "signalling nan": ([replace(CONV, inputs=("input", "signal", "b"))], "tensor signal: .*NaN or infinite"),
+    "axes of floats": ([Node("MEAN", ("input", "no_axes"), "output")], "constant of integers"),
+    "padding by floats": ([Node("PAD", ("input", "no_sides"), "output")], "constant of integers"),
     "window": ([Node("MAX_POOL_2D", ("input",), "output", {**VALID, "FilterHeight": 1 << 30, "FilterWidth": 3})], "does not fit"),
 }  # fmt: skip
 
 
+@pytest.mark.filterwarnings("error")
 @pytest.mark.parametrize("name", REFUSED)
 def test_refused_by_name(name: str, tmp_path: Path) -> None:
     nodes, reason = REFUSED[name]
@@ -350,6 +357,7 @@ def test_a_missing_or_large_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         lower_file(write(tmp_path / "m.tflite", maps(OUT), [CONV]))
 
 
+@pytest.mark.filterwarnings("error")
 def test_damaged_files_end_in_a_model_error(tmp_path: Path) -> None:
     tensors, nodes, _ = CASES["flatten and classify"]
     whole = write(tmp_path / "m.tflite", tensors, nodes).read_bytes()

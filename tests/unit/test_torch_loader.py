@@ -397,6 +397,14 @@ def test_weights_that_are_not_finite_are_named(value: float) -> None:
     assert "0.weight, 1.running_var" in str(caught.value)
 
 
+@pytest.mark.filterwarnings("error")
+def test_a_variance_below_0_is_refused() -> None:
+    module = nn.Sequential(conv(), nn.BatchNorm2d(6))
+    module[1].running_var.data[0] = -1
+    with pytest.raises(ModelError, match="running variance"):
+        lower(module, SHAPE)
+
+
 def test_an_unchanged_subclass_is_its_layer() -> None:
     class Marked(nn.Conv2d):
         """Change nothing."""
