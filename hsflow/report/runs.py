@@ -21,14 +21,16 @@ WORK = Path("work")
 _PROOFS = (PLAN, STIMULUS, EXPECTED)
 """Files of a design that lie in a simulation's work root."""
 
+_OF_RUNS_WITH_DATA = ("simulate.", "synth__")
+
 
 def find_runs(
     work: Path, design: Design, stage_metrics: Mapping[str, Metric]
 ) -> tuple[tuple[Run, ...], tuple[str, ...]]:
     """Return the runs of this design in the folders of `work`, and the places of those of another build.
 
-    A run is this design's if its record repeats every figure of the stages and, where it simulated, the stimulus and
-    the expected results in its work root are the design's; where it proved layers, if they were this RTL's.
+    A run is this design's if its record repeats every figure of the stages and, where it simulated or synthesized, the
+    stimulus and the expected results in its work root are the design's; where it proved layers, if they were this RTL's.
     """
     mine, others = [], []
     for path in sorted(work.glob(f"*/{METRICS}")):
@@ -54,7 +56,7 @@ def _is_of(folder: Path, run: Run, design: Design, stage_metrics: Mapping[str, M
         return False
     if RTL_DIGEST in run.metrics and run.metrics[RTL_DIGEST].value != rtl_digest(design):
         return False
-    if not any(name.startswith("simulate.") for name in run.metrics):
+    if not any(name.startswith(_OF_RUNS_WITH_DATA) for name in run.metrics):
         return True
     contents = {Path(file.path).name: file.text for file in design.files}
     return all(name in contents and _has(folder / name, contents[name]) for name in _PROOFS)

@@ -260,8 +260,11 @@ def test_a_run_of_another_build_is_named_and_not_shown(tmp_path: Path, packaged:
     (work / "gone" / "stimulus.hex").unlink()
     (work / "broken").mkdir()
     (work / "broken" / "metrics.json").write_text("{")
+    (work / "chip").mkdir()
+    (work / "chip" / "metrics.json").write_text(to_json({**METRICS, "synth__status": Metric(value="done")}))
     runs, foreign = find_runs(work, packaged, METRICS)
-    assert runs == () and [Path(place).name for place in foreign] == ["broken", "figures", "gone", "vectors"]
+    names = ["broken", "chip", "figures", "gone", "vectors"]
+    assert runs == () and [Path(place).name for place in foreign] == names
     words = plain(render_report(Result(packaged, METRICS, 500.0, runs, foreign)))
     assert "vectors holds a run of another build" in words and "images simulated" not in words
 
