@@ -215,19 +215,6 @@ def former_bits(
     return registers, line * sum(depths)
 
 
-def accumulator_bits(source: FeatureMap, sum_width: int, block: Block = ONE_PIXEL) -> int:
-    """Return the register bits of `hsflow_accumulate`: sums of `sum_width` bits over an image in blocks.
-
-    Raises:
-        ModelError: if the blocks do not tile the image.
-    """
-    beats, channels = block.beats(source.shape), source.shape.channels
-    block_width = min(source.format.width + _bits(block.pixels), sum_width)
-    block_sums = channels * block_width + 1 if block.pixels > 1 else 0
-    partial_sums = channels * sum_width + _bits(beats) if beats > 1 else 0
-    return block_sums + partial_sums + channels * sum_width + 1
-
-
 def _control_bits(rows: Axis, columns: Axis) -> int:
     blocks = rows.blocks * columns.blocks
     trigger = (rows.below + rows.last) * columns.blocks + columns.below + columns.last

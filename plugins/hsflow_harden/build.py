@@ -23,6 +23,7 @@ from hsflow_harden.schedule import schedule
 from hsflow_harden.structure import StreamLayer, Structure
 
 SERIAL = SerialExecutor()
+NO_KERNELS: Mapping[str, Kernel] = {}
 
 
 def build_structure(
@@ -52,7 +53,7 @@ def build_structure(
     kernels = {plan.layer.name: plan.kernel(graphs[plan.layer.name], levels) for plan in plans}
     figures = {name: kernel.figures for name, kernel in kernels.items()}
     blocks = pixel_blocks(graph) if blocks is None else blocks
-    return schedule(graph, stream_layers(graph, blocks, figures, kernels), blocks[INPUT_NAME])
+    return schedule(graph, stream_layers(graph, blocks, levels, figures, kernels), blocks[INPUT_NAME])
 
 
 def plan_kernels(graph: Graph) -> list[KernelPlan]:
@@ -70,7 +71,11 @@ def plan_kernels(graph: Graph) -> list[KernelPlan]:
 
 
 def stream_layers(
-    graph: Graph, blocks: Blocks, figures: Mapping[str, KernelFigures], kernels: Mapping[str, Kernel]
+    graph: Graph,
+    blocks: Blocks,
+    levels: int,
+    figures: Mapping[str, KernelFigures],
+    kernels: Mapping[str, Kernel] = NO_KERNELS,
 ) -> tuple[StreamLayer, ...]:
     """Return the layers of the stream, not yet scheduled; `kernels` may lack what `figures` describe."""
     names = _identifiers(graph)
@@ -85,6 +90,7 @@ def stream_layers(
             kernels.get(layer.name),
             blocks[layer.sources[0]],
             blocks[layer.name],
+            levels,
             (0,) * len(layer.sources),
         )
         for layer in _hardened(graph)

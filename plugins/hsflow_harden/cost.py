@@ -3,12 +3,13 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 
 from hsflow.design import LayerCost
-from hsflow.ir.graph import Add, AveragePool, Conv, MaxPool
+from hsflow.ir.graph import Add, Conv, MaxPool
 from hsflow_harden import blocks
-from hsflow_harden.kernel import sum_width
 from hsflow_harden.structure import StreamLayer
 
 
@@ -16,7 +17,7 @@ def layer_cost(layer: StreamLayer) -> LayerCost:
     """Return the scheduler's figures for one layer."""
     weights = layer.layer.weight.integers if isinstance(layer.layer, Conv) else np.zeros(0, dtype=np.int64)
     figures, copies = layer.figures, layer.block.pixels
-    window_bits, line_bits = _former_bits(layer)
+    former = _former_cost(layer)
     return LayerCost(
         name=layer.layer.name,
         module=layer.module,
@@ -25,13 +26,13 @@ def layer_cost(layer: StreamLayer) -> LayerCost:
         copies=copies,
         weights=int(weights.size),
         zero_weights=int((weights == 0).sum()),
-        adders_before_sharing=copies * figures.adders_before_sharing,
-        adders=copies * figures.adders,
-        full_adder_bits=copies * figures.full_adder_bits,
-        adder_depth=figures.depth,
+        adders_before_sharing=copies * figures.adders_before_sharing + former.adders,
+        adders=copies * figures.adders + former.adders,
+        full_adder_bits=copies * figures.full_adder_bits + former.full_adder_bits,
+        adder_depth=figures.depth + former.adder_depth,
         kernel_latency=figures.latency,
-        register_bits=copies * figures.register_bits + _stream_bits(layer) + window_bits,
-        line_buffer_bits=line_bits,
+        register_bits=copies * figures.register_bits + _stream_bits(layer) + former.register_bits,
+        line_buffer_bits=former.line_buffer_bits,
         fifo_bits=sum(
             depth * layer.source_block.pixels * source.pixel_width
             for depth, source in zip(layer.fifo_depths, layer.sources, strict=True)
@@ -46,14 +47,27 @@ def _stream_bits(layer: StreamLayer) -> int:
     return 3 * (output_bits + 1) + layer.kernel_latency - 1
 
 
-def _former_bits(layer: StreamLayer) -> tuple[int, int]:
-    """Return the bits of the former's registers and of the line buffers."""
+@dataclass(frozen=True)
+class _FormerCost:
+    """Hold what gathers the operands of all copies, as `LayerCost` counts it: an accumulator adds, a window stores."""
+
+    adders: int = 0
+    full_adder_bits: int = 0
+    adder_depth: int = 0
+    register_bits: int = 0
+    line_buffer_bits: int = 0
+
+
+def _former_cost(layer: StreamLayer) -> _FormerCost:
+    found = layer.accumulator
+    if found is not None:
+        return _FormerCost(found.adders, found.full_adder_bits, found.depth, found.register_bits)
     if layer.former == "window":
-        return blocks.former_bits(layer.window, layer.sources[0], layer.source_block, layer.layer.name)
-    if layer.former == "accumulate" and isinstance(layer.layer, AveragePool):
-        source = layer.sources[0]
-        return blocks.accumulator_bits(source, sum_width(layer.layer, source), layer.source_block), 0
-    return 0, 0
+        registers, lines = blocks.former_bits(
+            layer.window, layer.sources[0], layer.source_block, layer.layer.name
+        )
+        return _FormerCost(register_bits=registers, line_buffer_bits=lines)
+    return _FormerCost()
 
 
 def describe_kind(layer: StreamLayer) -> str:

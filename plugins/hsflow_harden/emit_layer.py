@@ -74,7 +74,7 @@ def _layer_text(layer: StreamLayer, cost: LayerCost, title: str) -> str:
         input_bits=source.format.width,
         input_signed=source.format.signed,
         pixels=source.shape.pixels,
-        sum_bits=layer.kernel.operands[0].width if layer.kernel else 0,
+        accumulator=layer.accumulator,
         height=source.shape.height,
         width=source.shape.width,
         window=layer.window,

@@ -30,7 +30,7 @@ def plan_network(graph: Graph, request: PlanRequest) -> Plan:
     levels = request.adder_levels_per_stage
     figures = {plan.layer.name: estimate_figures(plan, levels) for plan in plan_kernels(graph)}
     blocks = _blocks(graph, request)
-    structure = schedule(graph, stream_layers(graph, blocks, figures, {}), blocks[INPUT_NAME])
+    structure = schedule(graph, stream_layers(graph, blocks, levels, figures), blocks[INPUT_NAME])
     design = Design(
         structure.name,
         graph,
@@ -42,7 +42,7 @@ def plan_network(graph: Graph, request: PlanRequest) -> Plan:
         output_block=structure.output_block,
     )
     depths = {layer.layer.name: layer.fifo_depths for layer in structure.layers}
-    return Plan(design, request, depths, roofline(graph, figures) if request.roofline else ())
+    return Plan(design, request, depths, roofline(graph, figures, levels) if request.roofline else ())
 
 
 def _blocks(graph: Graph, request: PlanRequest) -> Blocks:
@@ -52,18 +52,23 @@ def _blocks(graph: Graph, request: PlanRequest) -> Blocks:
     return pixel_blocks(graph) if interval is None else choose_blocks(graph, interval)
 
 
-def roofline(graph: Graph, figures: Figures) -> tuple[RooflinePoint, ...]:
-    """Return the areas, without FIFOs, of all intervals that no shorter one undercuts, the shortest interval first."""
+def roofline(graph: Graph, figures: Figures, levels: int) -> tuple[RooflinePoint, ...]:
+    """Return the areas, without FIFOs, of all intervals that no shorter one undercuts, the shortest interval first.
+
+    `levels` is the adder levels between two registers.
+    """
     kept: list[RooflinePoint] = []
-    points = sorted(_points(graph, figures), key=lambda each: (each.initiation_interval, each.area.total))
+    points = sorted(
+        _points(graph, figures, levels), key=lambda each: (each.initiation_interval, each.area.total)
+    )
     for point in points:
         if not kept or point.area.total < kept[-1].area.total:
             kept.append(point)
     return tuple(kept)
 
 
-def _points(graph: Graph, figures: Figures) -> Iterator[RooflinePoint]:
+def _points(graph: Graph, figures: Figures, levels: int) -> Iterator[RooflinePoint]:
     for blocks, interval in schedules(graph):
-        costs = [layer_cost(layer) for layer in stream_layers(graph, blocks, figures, {})]
+        costs = [layer_cost(layer) for layer in stream_layers(graph, blocks, levels, figures)]
         adders = sum(cost.adders for cost in costs)
         yield RooflinePoint(blocks[INPUT_NAME], interval, adders, network_area(costs))

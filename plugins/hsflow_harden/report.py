@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import astuple, replace
 
 from hsflow.design import Design, LayerCost
 from hsflow.errors import ModelError
@@ -16,46 +16,53 @@ from hsflow_harden.kernel import KernelFigures
 from hsflow_harden.plan import Figures, roofline
 from hsflow_harden.rates import spread
 
+LEVELS = "harden.adder_levels_per_stage"
+"""The figure by which the stage tells how far apart registers are."""
+
 
 def report_sections(result: Result) -> list[Section]:
     """Return the roofline of a design that is a stream of this hardener's; nothing for another design."""
-    figures = built_figures(result.design)
-    return [roofline_section(roofline(result.design.graph, figures), result)] if figures else []
+    levels = int(result.figure(LEVELS) or 0)
+    figures = built_figures(result.design, levels) if levels else {}
+    return [roofline_section(roofline(result.design.graph, figures, levels), result)] if figures else []
 
 
-def built_figures(design: Design) -> Figures:
+def built_figures(design: Design, levels: int) -> Figures:
     """Return what one copy of each kernel of a built design costs, read off its layers' costs.
 
-    A kernel makes one pixel whatever the number of its copies. Its registers are what is left of the layer's after those
-    of its former and of its stream. Empty if the design is not a stream of such kernels: its costs are others then.
+    A kernel makes one pixel whatever the number of its copies. What it costs is what is left of the layer's adders and
+    registers after those of its former and of its stream. `levels` is the adder levels between two registers. Empty if the
+    design is not a stream of such kernels: its costs are others then.
     """
     try:
-        bare = _costs(design, {cost.name: _figures(cost, 0) for cost in design.layers})
+        bare = _costs(
+            design,
+            levels,
+            {cost.name: KernelFigures(cost.kernel_latency, 0, 0, 0, 0, 0) for cost in design.layers},
+        )
     except ModelError:
         return {}
     if [cost.name for cost in bare] != [cost.name for cost in design.layers]:
         return {}
-    figures = {
-        cost.name: _figures(cost, (cost.register_bits - other.register_bits) // cost.copies)
-        for cost, other in zip(design.layers, bare, strict=True)
-    }
-    return (
-        figures if _costs(design, figures) == [replace(cost, fifo_bits=0) for cost in design.layers] else {}
-    )
+    figures = {cost.name: _figures(cost, other) for cost, other in zip(design.layers, bare, strict=True)}
+    possible = all(min(astuple(each)) >= 0 for each in figures.values())
+    without_fifos = [replace(cost, fifo_bits=0) for cost in design.layers]
+    return figures if possible and _costs(design, levels, figures) == without_fifos else {}
 
 
-def _figures(cost: LayerCost, register_bits: int) -> KernelFigures:
+def _figures(cost: LayerCost, bare: LayerCost) -> KernelFigures:
+    """Return a kernel's figures, given what its layer costs with it and with a kernel of nothing."""
     return KernelFigures(
         cost.kernel_latency,
-        cost.adder_depth,
-        cost.adders_before_sharing // cost.copies,
-        cost.adders // cost.copies,
-        cost.full_adder_bits // cost.copies,
-        register_bits,
+        cost.adder_depth - bare.adder_depth,
+        (cost.adders_before_sharing - bare.adders_before_sharing) // cost.copies,
+        (cost.adders - bare.adders) // cost.copies,
+        (cost.full_adder_bits - bare.full_adder_bits) // cost.copies,
+        (cost.register_bits - bare.register_bits) // cost.copies,
     )
 
 
-def _costs(design: Design, figures: Figures) -> list[LayerCost]:
+def _costs(design: Design, levels: int, figures: Figures) -> list[LayerCost]:
     """Return what the design's layers would cost with such kernels, without FIFOs."""
     blocks = spread(design.graph, design.input_block)
-    return [layer_cost(layer) for layer in stream_layers(design.graph, blocks, figures, {})]
+    return [layer_cost(layer) for layer in stream_layers(design.graph, blocks, levels, figures)]

@@ -53,8 +53,8 @@ def _gather(layer: StreamLayer, arrivals: list[IntArray]) -> tuple[IntArray, tup
     """Return when each operand vector is complete, and the FIFO depths in front of the layer."""
     if isinstance(layer.layer, Add):
         return _join(arrivals[0], arrivals[1])
-    if layer.former == "accumulate":
-        return arrivals[0][:, -1:] + timing.accumulate_latency(layer.source_block), (0,)
+    if layer.accumulator is not None:
+        return arrivals[0][:, -1:] + layer.accumulator.latency, (0,)
     if layer.former == "window":
         steps = timing.window_schedule(
             layer.window, layer.sources[0].shape, layer.layer.name, layer.source_block

@@ -102,6 +102,7 @@ class HardenStage:
             track=context.track,
         )
         design = emit_design(structure, partial(_emit, context.hooks))
+        context.record("adder_levels_per_stage", options.adder_levels_per_stage, unit="levels")
         _record(design, context)
         return design
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from hsflow.ir.graph import Add, FeatureMap, Graph
+from hsflow.ir.graph import Add, AveragePool, FeatureMap, Graph
 from hsflow.ir.tensor import Block, Window
 from hsflow_harden import timing
+from hsflow_harden.accumulator import Accumulator
 from hsflow_harden.blocks import patch_size
-from hsflow_harden.kernel import HardenedLayer, Kernel, KernelFigures, is_global_pool
+from hsflow_harden.kernel import HardenedLayer, Kernel, KernelFigures, is_global_pool, sum_width
 
 
 @dataclass(frozen=True)
@@ -18,7 +19,8 @@ class StreamLayer:
 
     `kernel` is None for a max pool, which compares, and in a plan, which knows the kernel's `figures` alone. A transfer
     carries the pixels of `source_block` from each source, and those of `block` to the readers; a copy of the kernel makes
-    each of them. `fifo_depths` holds, for each source, the transfers that its FIFO must take; 0 where none is needed.
+    each of them. `levels` is the adder levels between two registers. `fifo_depths` holds, for each source, the transfers
+    that its FIFO must take; 0 where none is needed.
     """
 
     layer: HardenedLayer
@@ -30,6 +32,7 @@ class StreamLayer:
     kernel: Kernel | None
     source_block: Block
     block: Block
+    levels: int
     fifo_depths: tuple[int, ...]
 
     @property
@@ -42,9 +45,24 @@ class StreamLayer:
         """Return what gathers the kernel's operands: "none", "join", "accumulate" or "window"."""
         if isinstance(self.layer, Add):
             return "join"
-        if is_global_pool(self.layer, self.sources[0]):
+        if self.accumulator is not None:
             return "accumulate"
         return "none" if self.layer.window.is_pointwise else "window"
+
+    @property
+    def accumulator(self) -> Accumulator | None:
+        """Return what sums up the image for a global pool; None for another layer."""
+        source = self.sources[0]
+        if not isinstance(self.layer, AveragePool) or not is_global_pool(self.layer, source):
+            return None
+        return Accumulator(
+            source.shape.channels,
+            self.source_block.pixels,
+            self.source_block.beats(source.shape),
+            source.format.width,
+            sum_width(self.layer, source),
+            self.levels,
+        )
 
     @property
     def patch(self) -> tuple[int, int]:

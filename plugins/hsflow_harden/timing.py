@@ -21,11 +21,6 @@ WINDOW_LATENCY = 1
 FIFO_LATENCY = 1
 
 
-def accumulate_latency(block: Block) -> int:
-    """Return the cycles of `hsflow_accumulate`; it adds a block's pixels up a cycle earlier, where there are several."""
-    return 1 if block.pixels == 1 else 2
-
-
 @dataclass(frozen=True)
 class WindowSchedule:
     """Hold the steps of the window former for one image: step n takes in block n, or pads after the image's end.

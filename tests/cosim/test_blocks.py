@@ -51,6 +51,9 @@ def _cases() -> dict[str, tuple[GraphBuilder, Block]]:
         "average_pool": (_image(3, 8, 4, 7).average_pool(square(2, 2)), Block(2, 4)),
         "global_pool": (_image(4, 4, 6, 6).global_pool(), Block(2, 3)),
         "global_pool_at_once": (_image(3, 4, 4, 6, signed=True).global_pool(), Block(4, 4)),
+        "global_pool_every_level": (_image(2, 4, 8, 7).global_pool(), Block(4, 4)),
+        "global_pool_in_one_stage": (_image(2, 4, 8, 8, signed=True).global_pool(), Block(2, 4)),
+        "global_pool_of_three_stages": (_image(2, 6, 6, 9).global_pool(), Block(6, 6)),
         "residual": (residual, Block(4, 4)),
         "residual_whole_rows": (residual, Block(2, 8)),
         "diamond": (diamond.add("left", "right"), Block(2, 2)),
@@ -60,18 +63,23 @@ def _cases() -> dict[str, tuple[GraphBuilder, Block]]:
     }
 
 
+LEVELS = {"global_pool_every_level": 1, "global_pool_in_one_stage": 8}
+"""The adder levels between two registers; 2 where nothing is said."""
+
+
 @pytest.fixture(scope="module")
 def simulated(tmp_path_factory: pytest.TempPathFactory) -> Simulated:
     """Simulate every network with every traffic, and one image alone, in one testbench."""
     cases: dict[str, list[Case]] = {}
     for number, (name, (builder, block)) in enumerate(_cases().items()):
+        levels = LEVELS.get(name, 2)
         for kind, ends in enumerate(TRAFFIC):
             graph = builder.build(f"b{number}_{kind}")
             cases.setdefault(name, []).append(
-                Case(graph, random_images(graph, 4, number), 2, ends, block=block)
+                Case(graph, random_images(graph, 4, number), levels, ends, block=block)
             )
         alone = builder.build(f"b{number}_alone")
-        cases[name].append(Case(alone, random_images(alone, 1, number), 2, block=block))
+        cases[name].append(Case(alone, random_images(alone, 1, number), levels, block=block))
     return Simulated.of(cases, tmp_path_factory.mktemp("blocks"))
 
 

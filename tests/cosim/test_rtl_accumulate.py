@@ -3,19 +3,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
 
 import pytest
-from hsflow_harden.blocks import accumulator_bits
-from hsflow_harden.timing import accumulate_latency
+from hsflow_harden.accumulator import Accumulator
 from simulator import CORES, lint, run
 from storage import needs_yosys, stored_bits
 from stream_bench import Bench, Log, inputs, outputs, random_words, read_log, signed, split, traffic
-
-from hsflow.ir.graph import FeatureMap
-from hsflow.ir.tensor import Block, Shape, TensorFormat
 
 SOURCES = [CORES / "stream" / "rtl" / f"hsflow_{name}.sv" for name in ("accumulate", "add_pixels")]
 MODES = ("full", "random", "bursty")
@@ -32,18 +28,20 @@ class Sum:
     pixels: int
     out_width: int
     block: int = 1
+    levels: int = 2
 
     @property
     def beats(self) -> int:
         return self.pixels // self.block
 
     @property
-    def latency(self) -> int:
-        return accumulate_latency(Block(1, self.block))
+    def model(self) -> Accumulator:
+        return Accumulator(self.channels, self.block, self.beats, self.in_width, self.out_width, self.levels)
 
     def parameters(self) -> dict[str, int]:
         values = {"Channels": self.channels, "InWidth": self.in_width, "Signed": int(self.is_signed)}
-        return values | {"Pixels": self.pixels, "BlockPixels": self.block, "OutWidth": self.out_width}
+        values |= {"Pixels": self.pixels, "BlockPixels": self.block, "OutWidth": self.out_width}
+        return values | {"LevelsPerStage": self.levels}
 
     def inputs(self) -> list[int]:
         return random_words(self.block * self.channels * self.in_width, 12 * self.beats, self.name)
@@ -70,8 +68,18 @@ SUMS = (
     Sum("sum_block_whole", 3, 7, True, 6, 10, block=6),
     Sum("sum_block_wraps", 2, 5, True, 16, 6, block=8),
     Sum("sum_block_same_width", 1, 4, False, 10, 4, block=5),
+    Sum("sum_every_level", 2, 4, True, 18, 9, block=9, levels=1),
+    Sum("sum_every_level_whole", 1, 5, False, 16, 9, block=16, levels=1),
+    Sum("sum_every_level_pixel", 2, 4, False, 3, 6, levels=1),
+    Sum("sum_one_stage", 2, 6, True, 26, 11, block=13, levels=5),
+    Sum("sum_last_stage_full", 1, 4, True, 64, 10, block=32, levels=3),
+    Sum("sum_large_block", 2, 3, False, 49, 9, block=49),
+    Sum("sum_large_block_wraps", 1, 6, True, 120, 8, block=40, levels=3),
 )
-BLOCK_SUM = next(case for case in SUMS if case.name == "sum_block_signed")
+BY_NAME = {case.name: case for case in SUMS}
+BLOCK_SUM = BY_NAME["sum_block_signed"]
+OTHER_STAGES = replace(BY_NAME["sum_large_block"], levels=3)
+"""The same sum with fewer registers."""
 
 
 def add_sum(bench: Bench, case: Sum, name: str, modes: tuple[str, str], is_signed: bool) -> None:
@@ -91,6 +99,7 @@ def log(tmp_path_factory: pytest.TempPathFactory) -> Log:
         add_sum(bench, case, f"{case.name}_slow", ("full", "bursty"), case.is_signed)
     for case in SUMS[1], BLOCK_SUM:
         add_sum(bench, case, f"{case.name}_fault", ("full", "full"), not case.is_signed)
+    add_sum(bench, OTHER_STAGES, "other_stages", ("full", "full"), OTHER_STAGES.is_signed)
     result = read_log(run(bench.compile(SOURCES, tmp_path_factory.mktemp("accumulate"))))
     assert not result.timed_out
     return result
@@ -108,8 +117,18 @@ def test_sums_have_their_latency_and_no_gaps(log: Log, case: Sum) -> None:
     taken = log.taken(f"{case.name}_full_in")
     assert taken == list(range(taken[0], taken[0] + 12 * case.beats))
     assert log.taken(f"{case.name}_full_out") == [
-        cycle + case.latency for cycle in taken[case.beats - 1 :: case.beats]
+        cycle + case.model.latency for cycle in taken[case.beats - 1 :: case.beats]
     ]
+
+
+def test_twin_other_stages_take_other_cycles(log: Log) -> None:
+    case = BY_NAME["sum_large_block"]
+    assert log.words("other_stages_out") == log.words(f"{case.name}_full_out") == case.expected()
+    waits = {
+        out - into
+        for into, out in zip(log.taken("other_stages_in"), log.taken("other_stages_out"), strict=True)
+    }
+    assert waits == {OTHER_STAGES.model.latency} != {case.model.latency}
 
 
 @pytest.mark.parametrize("case", [SUMS[1], BLOCK_SUM], ids=lambda case: case.name)
@@ -126,11 +145,5 @@ def test_lint_of_every_sum(case: Sum) -> None:
 @needs_yosys
 def test_storage_is_what_yosys_finds(tmp_path: Path) -> None:
     found = stored_bits(SOURCES, "hsflow_accumulate", [case.parameters() for case in SUMS], tmp_path)
-    assert found == [counted(case, case.block) for case in SUMS]
-    assert found[5] != counted(SUMS[5], 1)
-
-
-def counted(case: Sum, block: int) -> int:
-    form = TensorFormat.uniform(case.in_width, case.is_signed, 0, case.channels)
-    source = FeatureMap(Shape(case.channels, 1, case.pixels), form)
-    return accumulator_bits(source, case.out_width, Block(1, block))
+    assert found == [case.model.register_bits for case in SUMS]
+    assert found[SUMS.index(BY_NAME["sum_large_block"])] != OTHER_STAGES.model.register_bits

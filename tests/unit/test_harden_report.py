@@ -11,7 +11,7 @@ from hsflow_harden.build import build_structure
 from hsflow_harden.cost import layer_cost
 from hsflow_harden.plan import plan_network
 from hsflow_harden.rates import choose_blocks
-from hsflow_harden.report import built_figures, report_sections
+from hsflow_harden.report import LEVELS, built_figures, report_sections
 from hsflow_harden.structure import Structure
 from hsflow_po2.sketch import sketch_graph
 from hsflow_torch.sketch import sketch_network
@@ -20,6 +20,7 @@ from hsflow.design import Design
 from hsflow.fixedpoint import IntArray, Interval
 from hsflow.ir.addergraph import AdderGraph
 from hsflow.lowering import Effort, LoweringGoal
+from hsflow.metrics import Metric
 from hsflow.plan import PlanRequest
 from hsflow.plugins import load_plugins
 from hsflow.report.content import Plot, Section, Table, check
@@ -27,6 +28,7 @@ from hsflow.report.page import render_report
 from hsflow.report.result import Result
 
 INTERVAL = 16
+METRICS = {LEVELS: Metric(value=2, unit="levels")}
 
 
 @pytest.fixture(scope="module")
@@ -53,11 +55,11 @@ def part_of(section: Section, kind: type[Plot] | type[Table]) -> Plot | Table:
 
 def test_kernels_are_read_off_the_costs_of_a_build(structure: Structure, design: Design) -> None:
     assert any(cost.copies > 1 for cost in design.layers) and any(cost.fifo_bits for cost in design.layers)
-    assert built_figures(design) == {layer.layer.name: layer.figures for layer in structure.layers}
+    assert built_figures(design, 2) == {layer.layer.name: layer.figures for layer in structure.layers}
 
 
 def test_every_interval_of_the_planner_is_shown_and_the_built_one_lies_on_the_line(design: Design) -> None:
-    [section] = report_sections(Result(design))
+    [section] = report_sections(Result(design, METRICS))
     check(section)
     plan = plan_network(design.graph, PlanRequest(initiation_interval=INTERVAL, roofline=True))
     plot, table = part_of(section, Plot), part_of(section, Table)
@@ -75,15 +77,23 @@ def test_every_interval_of_the_planner_is_shown_and_the_built_one_lies_on_the_li
 def test_a_design_of_another_hardener_has_no_such_section(design: Design, change: dict[str, int]) -> None:
     layer = next(number for number, cost in enumerate(design.layers) if cost.copies > 1)
     other = (*design.layers[:layer], replace(design.layers[layer], **change), *design.layers[layer + 1 :])  # type: ignore[arg-type]
-    assert report_sections(Result(replace(design, layers=other))) == []
+    assert report_sections(Result(replace(design, layers=other), METRICS)) == []
+
+
+def test_registers_at_other_levels_are_other_hardware(design: Design) -> None:
+    """In one cycle an image, the sum of the global pool is a tree of two levels."""
+    whole = plan_network(design.graph, PlanRequest(initiation_interval=1)).design
+    assert len(report_sections(Result(whole, METRICS))) == 1
+    assert report_sections(Result(whole, {LEVELS: Metric(value=1, unit="levels")})) == []
+    assert report_sections(Result(whole)) == []
 
 
 def test_a_design_without_hardened_layers_has_no_such_section(design: Design) -> None:
-    assert report_sections(Result(replace(design, layers=()))) == []
+    assert report_sections(Result(replace(design, layers=()), METRICS)) == []
 
 
 def test_the_report_tells_zeros_adders_shares_and_the_roofline(design: Design) -> None:
-    text = render_report(Result(design), load_plugins())
+    text = render_report(Result(design, METRICS), load_plugins())
     assert "Missing:" not in text
     for title in ("Layers", "Hardware by layer", "Weights", "Area at other speeds"):
         assert f">{title}</h2>" in text

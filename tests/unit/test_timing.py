@@ -11,7 +11,6 @@ from hsflow_harden.blocks import output_block, patch_size
 from hsflow_harden.timing import (
     WINDOW_LATENCY,
     WindowSchedule,
-    accumulate_latency,
     fifo_depth,
     window_schedule,
     window_times,
@@ -223,11 +222,6 @@ def test_output_blocks_by_hand() -> None:
     assert output_block(square(3, 2, 1), Block(1, 2), "here") == Block(1, 1)
     assert patch_size(square(3, 2, 1), Block(4, 2), "here") == (5, 3)
     assert patch_size(square(5, 1, 2), Block(), "here") == (5, 5)
-
-
-@pytest.mark.parametrize(("block", "latency"), [(Block(), 1), (Block(1, 2), 2), (Block(4, 4), 2)])
-def test_accumulate_latency(block: Block, latency: int) -> None:
-    assert accumulate_latency(block) == latency
 
 
 # ---- FIFOs

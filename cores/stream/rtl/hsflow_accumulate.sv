@@ -8,18 +8,20 @@
 //   * Output: one transfer an image, Channels sums of OutWidth bits, channel 0 in the low bits.
 //     Words are sign-extended if Signed is set, else zero-extended. The sums are exact if they fit
 //     in OutWidth bits, the user's choice (OutWidth >= InWidth + clog2(Pixels) always fits).
-//   * Latency after the image's last transfer: 1, or 2 if BlockPixels > 1, where a register holds
-//     the sums of a block. Initiation interval: one cycle a transfer; the next image may start at
-//     once. While a result waits, only the next image's last transfer is held back.
-//   * `ready_o` depends on `ready_i` in the cycle of an image's last transfer (the one after it if
-//     BlockPixels > 1).
+//   * A block's pixels are added up by a tree, blocks by a running sum, which counts as one more
+//     adder level. A register follows every LevelsPerStage levels, and the last one. Latency after
+//     the image's last transfer: as many cycles as there are registers, at least 1.
+//   * Initiation interval: one cycle a transfer; the next image may start at once. While a result
+//     waits, only the next image's last transfer and what follows it are held back.
+//   * `ready_o` depends on `ready_i` in the cycle in which an image's last transfer leaves the tree.
 module hsflow_accumulate #(
-  parameter int Channels    = 4,
-  parameter int InWidth     = 8,
-  parameter bit Signed      = 1'b0,
-  parameter int Pixels      = 49,
-  parameter int BlockPixels = 1,
-  parameter int OutWidth    = 14
+  parameter int Channels       = 4,
+  parameter int InWidth        = 8,
+  parameter bit Signed         = 1'b0,
+  parameter int Pixels         = 49,
+  parameter int BlockPixels    = 1,
+  parameter int OutWidth       = 14,
+  parameter int LevelsPerStage = 2
 ) (
   input  logic                                    clk_i,
   input  logic                                    rst_ni,
@@ -34,8 +36,8 @@ module hsflow_accumulate #(
 );
 
 `ifndef __ICARUS__ // It has no elaboration tasks.
-  if (Channels < 1 || InWidth < 1 || Pixels < 1 || BlockPixels < 1 || OutWidth < InWidth)
-  begin : g_illegal
+  if (Channels < 1 || InWidth < 1 || Pixels < 1 || BlockPixels < 1 || OutWidth < InWidth
+      || LevelsPerStage < 1) begin : g_illegal
     $error("hsflow_accumulate: sizes must be at least 1 and OutWidth at least InWidth");
   end
   if (Pixels % BlockPixels != 0) begin : g_illegal_block
@@ -47,50 +49,57 @@ module hsflow_accumulate #(
   localparam int WordWidth = (InWidth + $clog2(BlockPixels) < OutWidth)
       ? InWidth + $clog2(BlockPixels) : OutWidth;
 
-  // The pixel, or the sums of a block of pixels.
-  logic words_valid, words_ready;
+  // The stages before the last one, which holds the running sum and the levels in front of it.
+  localparam int Levels = $clog2(BlockPixels) + (Beats > 1 ? 1 : 0);
+  localparam int Stages = (Levels > 1) ? (Levels - 1) / LevelsPerStage : 0;
+
+  // The sums of a block of pixels.
+  logic words_valid, words_ready, enable;
   logic [Channels*WordWidth-1:0] words;
 
-  if (BlockPixels == 1) begin : g_pixel
+  assign ready_o = enable;
+
+  if (Stages == 0) begin : g_combinational
+    assign enable      = words_ready;
     assign words_valid = valid_i;
-    assign ready_o     = words_ready;
-    assign words       = data_i;
-  end else begin : g_block
-    logic [Channels*WordWidth-1:0] block_sums;
+  end else begin : g_pipeline
+    logic [Stages-1:0] valid_q;
 
-    for (genvar c = 0; c < Channels; c++) begin : g_sum
-      logic [BlockPixels*InWidth-1:0] numbers;
-
-      always_comb begin
-        for (int p = 0; p < BlockPixels; p++) begin
-          numbers[p*InWidth +: InWidth] = data_i[(p*Channels + c)*InWidth +: InWidth];
-        end
-      end
-
-      hsflow_add_pixels #(
-        .Pixels  (BlockPixels),
-        .Width   (InWidth),
-        .Signed  (Signed),
-        .MaxWidth(OutWidth)
-      ) u_add_pixels (
-        .data_i(numbers),
-        .data_o(block_sums[c*WordWidth +: WordWidth])
-      );
-    end
-
-    assign ready_o = ~words_valid | words_ready;
+    // The tree advances as a whole unless its end is stuck.
+    assign enable      = words_ready | ~words_valid;
+    assign words_valid = valid_q[Stages-1];
 
     always_ff @(posedge clk_i or negedge rst_ni) begin
       if (!rst_ni) begin
-        words_valid <= 1'b0;
-      end else if (ready_o) begin
-        words_valid <= valid_i;
+        valid_q <= '0;
+      end else if (enable) begin
+        valid_q <= Stages'({valid_q, valid_i});
+      end
+    end
+  end
+
+  for (genvar c = 0; c < Channels; c++) begin : g_sum
+    logic [BlockPixels*InWidth-1:0] numbers;
+
+    always_comb begin
+      for (int p = 0; p < BlockPixels; p++) begin
+        numbers[p*InWidth +: InWidth] = data_i[(p*Channels + c)*InWidth +: InWidth];
       end
     end
 
-    always_ff @(posedge clk_i) begin
-      if (ready_o) words <= block_sums;
-    end
+    hsflow_add_pixels #(
+      .Pixels        (BlockPixels),
+      .Width         (InWidth),
+      .Signed        (Signed),
+      .MaxWidth      (OutWidth),
+      .LevelsPerStage(LevelsPerStage),
+      .Stages        (Stages)
+    ) u_add_pixels (
+      .clk_i,
+      .enable_i(enable),
+      .data_i  (numbers),
+      .data_o  (words[c*WordWidth +: WordWidth])
+    );
   end
 
   logic first, last, transfer;

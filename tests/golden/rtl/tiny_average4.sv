@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // Layer 'average4'
-// average pool 2x2, 2x2x2 -> 2x1x1, u8.3..5 -> u8.5..6, 0 adders, depth 0, latency 1.
+// average pool 2x2, 2x2x2 -> 2x1x1, u8.3..5 -> u8.5..6, 2 adders, depth 1, latency 1.
 module tiny_average4 (
   input  logic clk_i,
   input  logic rst_ni,
@@ -20,12 +20,13 @@ module tiny_average4 (
   logic gathered_valid, gathered_ready;
   logic [19:0] gathered;
   hsflow_accumulate #(
-    .Channels   (2),
-    .InWidth    (8),
-    .Signed     (1'b0),
-    .Pixels     (4),
-    .BlockPixels(1),
-    .OutWidth   (10)
+    .Channels      (2),
+    .InWidth       (8),
+    .Signed        (1'b0),
+    .Pixels        (4),
+    .BlockPixels   (1),
+    .OutWidth      (10),
+    .LevelsPerStage(2)
   ) u_accumulate (
     .clk_i,
     .rst_ni,
