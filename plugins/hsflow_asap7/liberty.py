@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import gzip
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -84,6 +84,19 @@ def merged(libraries: Iterable[Group], name: str) -> Iterator[str]:
                 yield group.text
     # A reader wants the conditions before their name.
     yield "\n".join([*conditions, "}\n"])
+
+
+def without(group: Group, kinds: Container[str]) -> str:
+    """Return a group as Liberty without the inner groups of some kinds, however deep they lie."""
+    parts = _parts(group.body, group.name)
+    kept = (
+        part if isinstance(part, str) else without(part, kinds) for part in parts if _kind(part) not in kinds
+    )
+    return f"{group.kind} ({group.name}) {{{''.join(kept)}}}\n"
+
+
+def _kind(part: Group | str) -> str:
+    return part.kind if isinstance(part, Group) else ""
 
 
 def cell_areas(libraries: Iterable[Group]) -> Mapping[str, float]:

@@ -10,6 +10,7 @@ import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from fnmatch import fnmatchcase
 from functools import cache
 from hashlib import sha256
 from pathlib import Path
@@ -17,13 +18,15 @@ from types import MappingProxyType
 
 from hsflow.durable import replace_file
 from hsflow.errors import ConfigurationError
-from hsflow_asap7 import liberty
+from hsflow_asap7 import facts, liberty
 
 VARIABLE = "HSFLOW_ASAP7"
 GROUPS = ("AO", "INVBUF", "OA", "SEQ", "SIMPLE")
 """The Liberty files of a corner, one a group of cells."""
 
 _MERGE_VERSION = b"1"
+_UNUSED_BY_MAPPING = frozenset({"internal_power", "leakage_power", "pg_pin"})
+_SEQUENTIAL = frozenset({"ff", "latch", "statetable"})
 
 
 class Corner(StrEnum):
@@ -130,6 +133,36 @@ def merged_liberty(platform: Platform, corner: Corner, folder: Path) -> Path:
         libraries = (liberty.read_library(path) for path in paths)
         replace_file(target, "".join(liberty.merged(libraries, f"asap7_{corner.lower()}")).encode())
     return target
+
+
+def mapping_liberty(platform: Platform, corner: Corner, folder: Path) -> Path:
+    """Return a Liberty file of the cells that ABC may choose, with their timing, without their power; made as above.
+
+    That they are no others, needs no tool to know what must not be used; that they are few, makes it quick to read.
+    """
+    paths = platform.liberties(corner)
+    target = folder / f"asap7_{corner.lower()}_mapping_{_digest(paths)}.lib"
+    if not target.is_file():
+        folder.mkdir(parents=True, exist_ok=True)
+        libraries = (_mapping_cells(liberty.read_library(path)) for path in paths)
+        replace_file(target, "".join(liberty.merged(libraries, f"asap7_{corner.lower()}_mapping")).encode())
+    return target
+
+
+def _mapping_cells(library: liberty.Group) -> liberty.Group:
+    kept = [group for group in library.groups() if group.kind != "cell" or _may_be_chosen(group)]
+    texts = [liberty.without(group, _UNUSED_BY_MAPPING) for group in kept]
+    return liberty.Group(library.kind, library.name, library.plain + "".join(texts))
+
+
+def _may_be_chosen(cell: liberty.Group) -> bool:
+    """Tell whether a cell is combinational, has one output that reads its inputs, and is none that must not be used."""
+    if any(fnmatchcase(cell.name, pattern) for pattern in facts.DONT_USE):
+        return False
+    if any(True for group in cell.groups() if group.kind in _SEQUENTIAL):
+        return False
+    outputs = [pin for pin in cell.groups("pin") if pin.attributes().get("direction") == "output"]
+    return len(outputs) == 1 and any(outputs[0].groups("timing"))
 
 
 @cache

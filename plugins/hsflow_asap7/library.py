@@ -1,0 +1,59 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The cells of the library: areas, pins, functions; read once from the Liberty files of the typical corner."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from functools import cache
+
+from hsflow_asap7 import facts, liberty
+from hsflow_asap7.platform import Corner, Platform
+
+
+@dataclass(frozen=True)
+class LibraryCell:
+    """Hold a cell: its area (um2), the loads of its inputs (fF), its outputs' functions and largest loads (fF).
+
+    A register's or latch's output has the name of a state as its function.
+    """
+
+    name: str
+    area: float
+    inputs: Mapping[str, float]
+    functions: Mapping[str, str]
+    limits: Mapping[str, float]
+    sequential: bool
+    attributes: Mapping[str, str]
+    state: liberty.Group | None
+
+    @property
+    def may_be_chosen(self) -> bool:
+        """Tell whether the platform lets tools choose it."""
+        return not any(fnmatchcase(self.name, pattern) for pattern in facts.DONT_USE)
+
+
+@cache
+def read_cells(platform: Platform) -> Mapping[str, LibraryCell]:
+    """Return every standard cell by name."""
+    libraries = (liberty.read_library(path) for path in platform.liberties(Corner.TT))
+    return {cell.name: _cell(cell) for library in libraries for cell in library.groups("cell")}
+
+
+def _cell(cell: liberty.Group) -> LibraryCell:
+    pins = {pin.name: pin.attributes() for pin in cell.groups("pin")}
+    inputs = {name: pin for name, pin in pins.items() if pin.get("direction") == "input"}
+    outputs = {name: pin for name, pin in pins.items() if pin.get("direction") == "output"}
+    attributes = cell.attributes()
+    state = next((group for group in cell.groups() if group.kind in ("ff", "latch", "statetable")), None)
+    return LibraryCell(
+        cell.name,
+        float(attributes.get("area", "0")),
+        {name: float(pin.get("capacitance", "0")) for name, pin in inputs.items()},
+        {name: pin.get("function", pin.get("state_function", "")) for name, pin in outputs.items()},
+        {name: float(pin.get("max_capacitance", "inf")) for name, pin in outputs.items()},
+        state is not None,
+        attributes,
+        state,
+    )

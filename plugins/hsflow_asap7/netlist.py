@@ -1,0 +1,189 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Netlists of cells: read from Yosys' JSON, counted, written as structural Verilog and as JSON.
+
+A bit is a net's number in its module, or a constant "0", "1" or "x". Names of nets are those of the RTL where it had some.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from hsflow.errors import MismatchError, ModelError
+
+Bit = int | str
+_SIGNAL, _INVERTED = "hsflow_signal", "hsflow_inverted"
+
+
+@dataclass(frozen=True)
+class Port:
+    """Hold a module's port: "input" or "output", and its bits, the lowest first."""
+
+    direction: str
+    bits: tuple[Bit, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """Hold an instance of a library cell or of another module: its type, and the bits at each pin."""
+
+    type: str
+    pins: Mapping[str, tuple[Bit, ...]]
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Name the RTL's signal that a net carries, or carries the inverse of."""
+
+    signal: str
+    inverted: bool = False
+
+
+@dataclass(frozen=True)
+class Module:
+    """Hold a module: its ports in order, its cells by name, the names of its nets, and what they are in the RTL."""
+
+    name: str
+    ports: Mapping[str, Port]
+    cells: Mapping[str, Cell]
+    net_names: Mapping[int, str] = field(default_factory=dict)
+    origins: Mapping[int, Origin] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Netlist:
+    """Hold the modules below `top`; what is no module is a library cell."""
+
+    top: str
+    modules: Mapping[str, Module]
+
+    @cached_property
+    def instances(self) -> Mapping[str, int]:
+        """Return how often each module is there, in all: the top once."""
+        count = Counter({self.top: 1})
+        for module in self.parents_first():
+            for cell in module.cells.values():
+                if cell.type in self.modules:
+                    count[cell.type] += count[module.name]
+        return count
+
+    def cell_counts(self) -> Mapping[str, int]:
+        """Return how many library cells of each type the top holds, in all its instances."""
+        count: Counter[str] = Counter()
+        for name, times in self.instances.items():
+            for cell, number in Counter(cell.type for cell in self.modules[name].cells.values()).items():
+                if cell not in self.modules:
+                    count[cell] += times * number
+        return dict(sorted(count.items()))
+
+    def parents_first(self) -> Iterator[Module]:
+        """Yield each module after all that instantiate it."""
+        order: list[str] = []
+        done: set[str] = set()
+        stack = [(self.top, False)]
+        while stack:
+            name, left = stack.pop()
+            if left:
+                order.append(name)
+            elif name not in done:
+                done.add(name)
+                children = {cell.type for cell in self.modules[name].cells.values()} & self.modules.keys()
+                stack += [(name, True), *((child, False) for child in sorted(children))]
+        return (self.modules[name] for name in reversed(order))
+
+
+def total_area(cells: Mapping[str, int], areas: Mapping[str, float]) -> float:
+    """Return the area (um2) of so many cells of each type.
+
+    Raises:
+        MismatchError: if a cell is none of the library's.
+    """
+    if unknown := sorted(cells.keys() - areas.keys()):
+        raise MismatchError("the netlist has cells that the library lacks", got=", ".join(unknown))
+    return sum(number * areas[cell] for cell, number in cells.items())
+
+
+def read_netlist(path: Path) -> Netlist:
+    """Read what Yosys' `write_json` or `write_json` here wrote; library cells' blackboxes are left out.
+
+    Raises:
+        ModelError: if no module is the top.
+    """
+    data = json.loads(path.read_text(encoding="utf-8"))
+    modules = {name: value for name, value in data["modules"].items() if not _is_blackbox(value)}
+    tops = [name for name, value in modules.items() if "top" in value.get("attributes", {})]
+    if len(tops) != 1:
+        raise ModelError("a netlist must have one top module", where=str(path), got=tops)
+    return Netlist(tops[0], {name: _module(name, value) for name, value in modules.items()})
+
+
+def write_json(netlist: Netlist, path: Path) -> None:
+    """Write a netlist so that `read_netlist` and Yosys read it."""
+    modules = {name: _json(module, name == netlist.top) for name, module in netlist.modules.items()}
+    path.write_text(json.dumps({"creator": "hsflow", "modules": modules}), encoding="utf-8")
+
+
+def _is_blackbox(module: Mapping[str, Any]) -> bool:
+    return bool(module.get("attributes", {}).keys() & {"blackbox", "whitebox"})
+
+
+def _module(name: str, data: Mapping[str, Any]) -> Module:
+    ports = {port: Port(value["direction"], tuple(value["bits"])) for port, value in data["ports"].items()}
+    cells = {
+        cell: Cell(value["type"], {pin: tuple(bits) for pin, bits in value["connections"].items()})
+        for cell, value in data["cells"].items()
+        if value["type"] != "$scopeinfo"
+    }
+    return Module(name, ports, cells, _net_names(data["netnames"]), _origins(data["netnames"]))
+
+
+def _origins(nets: Mapping[str, Any]) -> dict[int, Origin]:
+    """Return what a netlist written here says of its nets."""
+    return {
+        net["bits"][0]: Origin(net["attributes"][_SIGNAL], net["attributes"][_INVERTED] == "1")
+        for net in nets.values()
+        if _SIGNAL in net.get("attributes", {})
+    }
+
+
+def _net_names(nets: Mapping[str, Any]) -> dict[int, str]:
+    """Return the best name of each net: one that the RTL gave, the shortest of them."""
+    ranked: dict[int, tuple[int, int, str]] = {}
+    for name, net in nets.items():
+        bits = net["bits"]
+        for index, bit in enumerate(bits):
+            if isinstance(bit, int):
+                own = name if len(bits) == 1 else f"{name}[{index + net.get('offset', 0)}]"
+                rank = (net.get("hide_name", 0), len(own), own)
+                ranked[bit] = min(ranked.get(bit, rank), rank)
+    return {bit: name for bit, (hidden, _, name) in ranked.items() if not hidden}
+
+
+def _json(module: Module, is_top: bool) -> dict[str, Any]:
+    ports = {name: {"direction": port.direction, "bits": port.bits} for name, port in module.ports.items()}
+    cells = {
+        name: {
+            "hide_name": 0,
+            "type": cell.type,
+            "parameters": {},
+            "attributes": {},
+            "connections": cell.pins,
+        }
+        for name, cell in module.cells.items()
+    }
+    names = {
+        name: _json_net(bit, module) for bit, name in module.net_names.items() if name not in module.ports
+    }
+    attributes = {"top": "1"} if is_top else {}
+    return {"attributes": attributes, "ports": ports, "cells": cells, "netnames": names}
+
+
+def _json_net(bit: int, module: Module) -> dict[str, Any]:
+    origin = module.origins.get(bit)
+    attributes = {_SIGNAL: origin.signal, _INVERTED: str(int(origin.inverted))} if origin else {}
+    return {"hide_name": 0, "bits": [bit], "attributes": attributes}

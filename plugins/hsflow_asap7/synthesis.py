@@ -1,0 +1,163 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Synthesis of RTL onto ASAP7's cells: Yosys up to gates, adders and registers, then the choice of cells and phases here."""
+
+from __future__ import annotations
+
+import os
+import re
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from hsflow.errors import ConfigurationError
+from hsflow.launch import resolve
+from hsflow.process import run
+from hsflow.templates import render
+from hsflow_asap7 import facts
+from hsflow_asap7.choices import Chooser
+from hsflow_asap7.library import read_cells
+from hsflow_asap7.logic import Reader
+from hsflow_asap7.netlist import Netlist, read_netlist, total_area, write_json
+from hsflow_asap7.platform import Corner, Platform, cell_areas, mapping_liberty
+from hsflow_asap7.polarity import mapped
+from hsflow_asap7.structural import write_verilog
+
+SCRIPT, LOG, GATES = "synthesis.ys", "synthesis.log", "gates.json"
+NETLIST_VERILOG, NETLIST_JSON = "netlist.v", "netlist.json"
+LEAST_GATED = 4
+"""A clock gate costs as much as multiplexers before three registers or so."""
+
+_WORD = re.compile(r"[\w./+-]+")
+_TEMPLATES = "hsflow_targets"
+
+
+@dataclass(frozen=True)
+class SynthesisOptions:
+    """Choose how to synthesize.
+
+    `adders`: by the library's adder cells, or by ABC alone, to compare. `carry_save`: let Yosys merge sums that nothing else
+    reads into carry-save trees. `clock_ps`: the clock's period. `flatten`: dissolve every module instead of keeping the
+    generated ones.
+    """
+
+    adders: Literal["full-adder", "abc"] = "full-adder"
+    carry_save: bool = False
+    clock_ps: float = 1000.0
+    flatten: bool = False
+
+
+@dataclass(frozen=True)
+class Synthesis:
+    """Hold a netlist as Verilog and JSON, its area (um2), cells, and what it took: wall seconds, peak MiB of Yosys."""
+
+    netlist_v: Path
+    netlist_json: Path
+    area_um2: float
+    cells: Mapping[str, int]
+    seconds: float
+    peak_mib: float
+
+
+def synthesize(
+    sources: Sequence[Path],
+    top: str,
+    options: SynthesisOptions,
+    platform: Platform,
+    folder: Path,
+    parameters: Mapping[str, int] | None = None,
+    blackboxes: Sequence[Path] = (),
+) -> Synthesis:
+    """Synthesize `top` in `folder`, which gets the script, its log and the netlist.
+
+    `blackboxes` are sources whose modules are instantiated but left out.
+
+    Raises:
+        ToolError: if Yosys is missing or fails.
+        ConfigurationError: if a path cannot be a word of a script, or the platform lacks a file.
+    """
+    started = time.monotonic()
+    folder.mkdir(parents=True, exist_ok=True)
+    liberty = mapping_liberty(platform, Corner.TT, folder.parent / "liberty")
+    paths = Paths(folder, liberty, tuple(sources), tuple(blackboxes))
+    (folder / SCRIPT).write_text(script(top, options, paths, parameters or {}), encoding="utf-8")
+    yosys = resolve("yosys")
+    done = run([*yosys.argv, "-s", SCRIPT], cwd=folder, env=yosys.env, log=folder / LOG)
+    netlist = on_cells(read_netlist(folder / GATES), platform, kept=options.adders == "abc")
+    write_verilog(netlist, folder / NETLIST_VERILOG)
+    write_json(netlist, folder / NETLIST_JSON)
+    cells = netlist.cell_counts()
+    return Synthesis(
+        folder / NETLIST_VERILOG,
+        folder / NETLIST_JSON,
+        total_area(cells, cell_areas(platform)),
+        cells,
+        time.monotonic() - started,
+        done.rss_mb,
+    )
+
+
+@dataclass(frozen=True)
+class Paths:
+    """Hold what a script reads: it runs in `folder` and names files relative to it."""
+
+    folder: Path
+    liberty: Path
+    sources: tuple[Path, ...]
+    blackboxes: tuple[Path, ...] = ()
+
+    def word(self, path: Path) -> str:
+        """Return a path as a word of a Yosys script.
+
+        Raises:
+            ConfigurationError: if it has a character that Yosys would take for something else.
+        """
+        text = os.path.relpath(path, self.folder)
+        if not _WORD.fullmatch(text):
+            raise ConfigurationError(
+                "a path has a character that Yosys' scripts cannot take",
+                got=text,
+                expected="A-Z a-z 0-9 _ . / + -",
+            )
+        return text
+
+    def words(self, paths: Iterable[Path]) -> list[str]:
+        """Return paths as words."""
+        return [self.word(path) for path in paths]
+
+
+def script(top: str, options: SynthesisOptions, paths: Paths, parameters: Mapping[str, int]) -> str:
+    """Return the Yosys script."""
+    from hsflow_targets import FOLDER
+
+    templates = Path(FOLDER) / "asap7"
+    return render(
+        _TEMPLATES,
+        "synthesis.ys.j2",
+        folder="asap7",
+        top=top,
+        parameters=sorted(parameters.items()),
+        adders=options.adders,
+        carry_save=options.carry_save,
+        flatten=options.flatten,
+        sources=paths.words(paths.sources),
+        blackboxes=paths.words(paths.blackboxes),
+        cells=paths.word(templates / "cells.v"),
+        sums=paths.word(templates / "sums.v"),
+        register_map=paths.word(templates / "registers.v"),
+        adder_map=paths.word(templates / "adders.v"),
+        liberty=paths.word(paths.liberty),
+        clock_gate=facts.CLOCK_GATE,
+        least_gated=LEAST_GATED,
+        result=GATES,
+    )
+
+
+def on_cells(netlist: Netlist, platform: Platform, kept: bool = False) -> Netlist:
+    """Return a netlist of gates, adders and registers on the library's cells, module by module.
+
+    Where gates are `kept`, they stay what ABC chose.
+    """
+    reader = Reader(Chooser(platform), read_cells(platform), netlist.modules, kept)
+    return Netlist(netlist.top, {name: mapped(module, reader) for name, module in netlist.modules.items()})
