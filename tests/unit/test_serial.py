@@ -236,7 +236,9 @@ def _with(path: str, value: Any) -> str:
 @pytest.mark.parametrize(
     ("path", "value", "where"),
     [
-        ("format", 2, "$.format"),
+        ("format", 1, "$.format"),
+        ("format", 3, "$.format"),
+        ("format", 2.0, "$.format"),
         ("format", True, "$.format"),
         ("type", "Network", "$.type"),
         ("extra", 1, "$.extra"),
@@ -268,6 +270,12 @@ def test_hostile_text_is_refused_with_its_place(path: str, value: Any, where: st
     with pytest.raises(ModelError) as caught:
         from_json(_with(path, value), Graph)
     assert caught.value.where == where
+
+
+def test_another_version_is_told_from_a_damaged_text() -> None:
+    with pytest.raises(ModelError, match="another version of hsflow wrote the text") as caught:
+        from_json(_with("format", 1), Graph)
+    assert (caught.value.got, caught.value.expected) == ("1", 2)
 
 
 @pytest.mark.parametrize(
