@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What bits cost in silicon: the one place for the coefficients with which area is estimated before synthesis.
+"""Area before synthesis: what bits cost in a technology, by default ASAP7.
 
-The library is ASAP7, 7.5 tracks, RVT. An estimate counts the adders' bits and the flip-flops, and nothing else: no
+An estimate counts the adders' bits and the flip-flops, and nothing else: no
 clock tree, no wires, no rounding and saturation, no utilization below 100 %. It is good for comparing layers and designs,
 and no substitute for synthesis.
 """
@@ -12,15 +12,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from hsflow.design import LayerCost
+from hsflow.technology import ASAP7
 
-FULL_ADDER_BIT_UM2 = 0.255
-"""Area of one bit of an adder, in um2, with the share of inverters that its mapping onto FAx1 and HAxp5 cells needs.
-
-Source: random Po2 matrices of 16x96 to 32x192, lowered to adder graphs, synthesized by Yosys 0.70 with full-adder cells
-(without those cells, by abc alone, a bit takes 0.31 to 0.40 um2)."""
-
-FLIP_FLOP_UM2 = 0.2916
-"""Area of one flip-flop, in um2: the cell DFFHQNx1 of the library."""
+FULL_ADDER_BIT_UM2 = ASAP7.full_adder
+FLIP_FLOP_UM2 = ASAP7.flip_flop
 
 _UM2_PER_MM2 = 1e6
 

@@ -9,7 +9,7 @@ from typing import Any
 from benchmarks.cmvm.matrices import Matrix
 from hsflow.fixedpoint import Interval
 from hsflow.ir.addergraph import AdderGraph
-from hsflow.ir.pipeline import Pipeline, stages_needed
+from hsflow.ir.pipeline import LevelCut, pipelined
 
 INPUT_BITS = 8
 OK = "ok"
@@ -72,4 +72,4 @@ def measure(graph: AdderGraph, matrix: Matrix, where: str) -> Cost:
 
 
 def _registers(graph: AdderGraph, levels: int) -> int:
-    return Pipeline(graph, levels, stages_needed(graph, levels)).register_bits
+    return pipelined(LevelCut(levels).placement(graph)).register_bits

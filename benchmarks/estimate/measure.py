@@ -19,7 +19,7 @@ from hsflow_cmvm.optimizer import lower
 from benchmarks.estimate.samples import build, names
 from hsflow.executor import ProcessExecutor
 from hsflow.ir.matrix import adders_without_sharing
-from hsflow.ir.pipeline import Pipeline, stages_needed
+from hsflow.ir.pipeline import LevelCut, pipelined
 from hsflow.lowering import Effort, LoweringGoal
 
 MEASURED = Path(__file__).with_name("measured.json")
@@ -42,7 +42,7 @@ def measure(task: tuple[str, Effort]) -> Measured:
     sample = build(name)
     goal = LoweringGoal(effort=effort, adder_levels_per_stage=sample.levels)
     graph = lower(sample.matrix, sample.inputs, goal, name)
-    pipeline = Pipeline(graph, sample.levels, stages_needed(graph, sample.levels))
+    pipeline = pipelined(LevelCut(sample.levels).placement(graph))
     return Measured(
         adders_without_sharing(sample.matrix),
         len(graph.adders),

@@ -187,17 +187,17 @@ def measure(graph: AdderGraph, weights: IntArray, levels: int, seconds: float, n
         MismatchError: if the graph computes anything else.
     """
     from hsflow.ir.matrix import adders_without_sharing
-    from hsflow.ir.pipeline import Pipeline, stages_needed
+    from hsflow.ir.pipeline import LevelCut, combinational, pipelined
 
     graph.prove(weights, name)
-    stages = stages_needed(graph, levels) if levels else 0
+    pipeline = pipelined(LevelCut(levels).placement(graph)) if levels else combinational(graph)
     return Figures(
         adders=len(graph.adders),
         adders_without_sharing=adders_without_sharing(weights),
         full_adder_bits=graph.full_adder_bits,
-        register_bits=Pipeline(graph, levels, stages).register_bits if stages else 0,
+        register_bits=pipeline.register_bits,
         depth=graph.depth,
-        latency=stages,
+        latency=pipeline.stages,
         cpu_seconds=round(seconds, 6),
         peak_mib=round(_peak_mib(), 1),
         proved=True,

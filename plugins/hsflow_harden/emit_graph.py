@@ -8,7 +8,7 @@ from itertools import groupby
 
 from hsflow.fixedpoint import Interval
 from hsflow.ir.addergraph import AdderGraph, Output
-from hsflow.ir.pipeline import Pipeline, stages_needed
+from hsflow.ir.pipeline import LevelCut, combinational, pipelined
 from hsflow_harden.emit_tile import TileWriter
 from hsflow_harden.kernel import Operand, Tile
 from hsflow_harden.verilog import packing
@@ -23,9 +23,8 @@ def emit_adder_graph(graph: AdderGraph, module: str, adder_levels_per_stage: int
     after the last register.
     """
     graph = graph.without_unused()
-    levels = adder_levels_per_stage or 0
-    stages = stages_needed(graph, levels) if levels else 0
-    pipeline = Pipeline(graph, levels or graph.depth or 1, stages)
+    levels = adder_levels_per_stage
+    pipeline = pipelined(LevelCut(levels).placement(graph)) if levels else combinational(graph)
     everything = tuple(range(len(graph.inputs)))
     tile = Tile(module, everything, tuple(range(len(graph.outputs))), pipeline)
     return "\n".join(_GraphWriter(tile, _operands(graph.inputs)).lines("")) + "\n"

@@ -17,7 +17,7 @@ from hsflow.fixedpoint import IntArray, Interval, rounding_constant
 from hsflow.ir.addergraph import AdderGraph, Output
 from hsflow.ir.graph import Add, AveragePool, Conv, FeatureMap, MaxPool, requantize_shifts
 from hsflow.ir.matrix import adders_without_sharing
-from hsflow.ir.pipeline import Pipeline, stages_needed
+from hsflow.ir.pipeline import LevelCut, Pipeline, pipelined
 from hsflow.ir.tensor import TensorFormat
 from hsflow.ir.verify import input_intervals
 from hsflow_harden.lower import LoweringTask, LowerMatrix, lower_task
@@ -146,15 +146,16 @@ class KernelPlan:
 
     def kernel(self, graphs: Sequence[AdderGraph], levels: int) -> Kernel:
         """Return the kernel with the proved graphs of `tasks`, cut by a register every `levels` adder levels."""
-        stages = max((stages_needed(graph, levels) for graph in graphs), default=0)
+        placements = [LevelCut(levels).placement(graph) for graph in graphs]
+        stages = max((placement.fewest for placement in placements), default=0)
         tiles = tuple(
             Tile(
                 f"{self.module}__tile{number}",
                 block.operands,
                 block.channels,
-                Pipeline(graph, levels, stages),
+                pipelined(placement, stages),
             )
-            for number, (block, graph) in enumerate(zip(self.blocks, graphs, strict=True))
+            for number, (block, placement) in enumerate(zip(self.blocks, placements, strict=True))
         )
         before = sum(adders_without_sharing(block.matrix) for block in self.blocks)
         requantizers = _requantizers(self.layer, self.sources, tiles)

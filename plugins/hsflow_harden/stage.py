@@ -84,6 +84,7 @@ class HardenStage:
     version = "1"
     builds_on = (
         "hsflow.lowering",
+        "hsflow.technology",
         "hsflow.templates",
         "jinja2",
     )

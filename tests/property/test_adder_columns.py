@@ -18,7 +18,7 @@ from hsflow.errors import MismatchError, ModelError
 from hsflow.fixedpoint import MAX_WIDTH, Interval
 from hsflow.ir.addercolumns import AdderColumns
 from hsflow.ir.addergraph import Adder, AdderGraph, Output
-from hsflow.ir.pipeline import Pipeline, stages_needed
+from hsflow.ir.pipeline import LevelCut, pipelined
 
 UNHURRIED = settings(deadline=None)
 BYTE = Interval(0, 255)
@@ -88,7 +88,7 @@ def test_what_is_computed_of_all_adders_at_once(graph: AdderGraph) -> None:
     bits = [slow_adder_bits(adder, interval) for adder, interval in made]
     assert graph.adder_bits.tolist() == bits
     assert graph.full_adder_bits == sum(bits)
-    pipeline = Pipeline(graph, 2, stages_needed(graph, 2))
+    pipeline = pipelined(LevelCut(2).placement(graph))
     lives = zip(pipeline.last_use, graph.widths.tolist(), strict=True)
     kept = ((last - pipeline.stage(v)) * width for v, (last, width) in enumerate(lives))
     assert pipeline.register_bits == sum(kept)

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from hsflow_cmvm.optimizer import lower
 from hsflow_cmvm.patterns import new_table, pattern_key
-from hsflow_cmvm.pricing import _bits
+from hsflow_cmvm.pricing import _full_adder_bits, _register_bits
 from hsflow_cmvm.reduction import distinct_rows
 from hsflow_cmvm.refinement import refine
 from hsflow_cmvm.search import _digits, search
@@ -28,7 +28,7 @@ from hsflow.fixedpoint import IntArray, Interval
 from hsflow.ir.addercolumns import AdderColumns
 from hsflow.ir.addergraph import AdderGraph, Output
 from hsflow.ir.matrix import adders_without_sharing, fewest_levels
-from hsflow.ir.pipeline import Pipeline, stages_needed
+from hsflow.ir.pipeline import LevelCut
 from hsflow.lowering import Effort, LoweringGoal, Objective
 
 SOME = settings(deadline=None, max_examples=60, suppress_health_check=list(HealthCheck))
@@ -152,8 +152,11 @@ def test_prices_are_what_the_graph_costs(matrix: IntArray, goal: LoweringGoal, l
     found = search(distinct_rows(matrix).matrix, bounds, goal, "here")
     graph = graph_of(found.program, found.terms, inputs)
     assert graph == graph.without_unused()
-    registers = Pipeline(graph, levels, stages_needed(graph, levels)).register_bits
-    assert _bits(found.program, found.terms, levels) == (graph.full_adder_bits, registers)
+    placement = LevelCut(levels).placement(graph)
+    stages = placement.earliest, placement.latest(placement.fewest)
+    registers = min(placement.register_bits(each, placement.fewest) for each in stages)
+    assert _full_adder_bits(found.program) == graph.full_adder_bits
+    assert _register_bits(found.program, found.terms, levels) == registers
     if goal.objective is Objective.DIGIT_SERIAL:
         assert found.price == len(inputs) + len(graph.adders)
 

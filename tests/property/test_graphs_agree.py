@@ -19,7 +19,6 @@ from hsflow.fixedpoint import IntArray, Interval
 from hsflow.ir.graph import Add, AveragePool, Conv, FeatureMap, Graph, MaxPool
 from hsflow.ir.interp import interpret, interpret_all, pad_image, tap
 from hsflow.ir.network import INPUT_NAME
-from hsflow.ir.pipeline import Pipeline
 from hsflow.ir.tensor import Constant, Padding, Shape, TensorFormat, Window
 
 QUICK = settings(deadline=None, max_examples=120, suppress_health_check=list(HealthCheck))
@@ -227,9 +226,7 @@ def test_a_wrong_kernel_does_not_agree(fault: str) -> None:
     program = tile.pipeline.graph
     swapped = replace(tile, operands=(*tile.operands[1:], tile.operands[0]))
     adders = (replace(program.adders[0], subtract=not program.adders[0].subtract), *program.adders[1:])
-    flipped = replace(
-        tile, pipeline=Pipeline(replace(program, adders=adders), tile.pipeline.levels, tile.pipeline.stages)
-    )
+    flipped = replace(tile, pipeline=replace(tile.pipeline, graph=replace(program, adders=adders)))
     wrong = {
         "bias": replace(kernel, requantizers=(replace(first, bias=first.bias - 300), *others)),
         "shift": replace(kernel, requantizers=(replace(first, shift=first.shift + 1), *others)),

@@ -23,6 +23,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
         "hsflow.keywords",
         "hsflow.durable",
         "hsflow.lowering",
+        "hsflow.technology",
         "hsflow.executor",
         "hsflow.images",
         "hsflow.yosys_wheel",

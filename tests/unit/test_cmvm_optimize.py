@@ -12,7 +12,7 @@ from hsflow_cmvm import optimize
 
 from hsflow.errors import ConfigurationError, ModelError
 from hsflow.ir.matrix import fewest_levels
-from hsflow.ir.pipeline import Pipeline, stages_needed
+from hsflow.ir.pipeline import LevelCut, pipelined
 
 MATRIX = np.random.default_rng(0).integers(-30, 31, (6, 5))
 
@@ -67,8 +67,7 @@ def test_each_objective_is_best_at_its_own() -> None:
     }
 
     def registers(name: str) -> int:
-        graph = graphs[name]
-        return Pipeline(graph, 2, stages_needed(graph, 2)).register_bits
+        return pipelined(LevelCut(2).placement(graphs[name])).register_bits
 
     assert registers("registers") == min(map(registers, graphs))
     assert graphs["latency"].depth == fewest_levels(MATRIX.T)

@@ -23,27 +23,27 @@ module tiny_stem_conv__tile0 (
   wire [10:0] sum1 = 11'(x3) + (11'(x4) << 2);
   wire [9:0] sum2 = 10'(x5) + (10'(x6) << 1);
   wire signed [14:0] sum3 = 15'(sum1) - (15'(sum2) << 4);
-  wire signed [12:0] sum4 = 13'(sum0) + (13'(x1) << 3);
 
   logic [7:0] x1_q1;
+  logic signed [8:0] sum0_q1;
   logic signed [14:0] sum3_q1;
-  logic signed [12:0] sum4_q1;
   always_ff @(posedge clk_i) begin
     if (enable_i) begin
       x1_q1 <= x1;
+      sum0_q1 <= sum0;
       sum3_q1 <= sum3;
-      sum4_q1 <= sum4;
     end
   end
 
   // Stage 1
+  wire signed [12:0] sum4 = 13'(sum0_q1) + (13'(x1_q1) << 3);
   wire signed [14:0] sum5 = (15'(x1_q1) << 2) + 15'(sum3_q1);
 
   logic signed [12:0] sum4_q2;
   logic signed [14:0] sum5_q2;
   always_ff @(posedge clk_i) begin
     if (enable_i) begin
-      sum4_q2 <= sum4_q1;
+      sum4_q2 <= sum4;
       sum5_q2 <= sum5;
     end
   end
