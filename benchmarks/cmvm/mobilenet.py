@@ -13,6 +13,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from hsflow_torch.mobilenet import GROUPS, HEAD_CHANNELS, STEM_CHANNELS
 
 from benchmarks.cmvm.matrices import DEPTHWISE_TAPS, Matrix, block_diagonal, weights
 from benchmarks.cmvm.solver import solve
@@ -26,12 +27,6 @@ DEPTHWISE_CHANNELS = 64
 WORKERS = 2
 LIMIT_SECONDS = 300.0
 _COLOURS = 3
-_STEM = 32
-_LAST = 1280
-_BLOCKS = (
-    (1, 16, 1), (6, 24, 2), (6, 32, 3), (6, 64, 4), (6, 96, 3), (6, 160, 3), (6, 320, 1)
-)  # fmt: skip
-"""Expansion, output channels and repetitions of each group of inverted residuals."""
 
 
 @dataclass(frozen=True)
@@ -60,13 +55,13 @@ class Layer:
 
 def layers() -> list[Layer]:
     """Return the 52 convolutions in order: 2,189,760 weights."""
-    found = [Layer("stem", DEPTHWISE_TAPS * _COLOURS, _STEM)]
-    channels = _STEM
-    for group, (expansion, outputs, repetitions) in enumerate(_BLOCKS):
+    found = [Layer("stem", DEPTHWISE_TAPS * _COLOURS, STEM_CHANNELS)]
+    channels = STEM_CHANNELS
+    for group, (expansion, outputs, repetitions, _) in enumerate(GROUPS):
         for number in range(repetitions):
             found += _block(f"block{group}_{number}", channels, expansion, outputs)
             channels = outputs
-    return [*found, Layer("last", channels, _LAST)]
+    return [*found, Layer("last", channels, HEAD_CHANNELS)]
 
 
 def _block(name: str, inputs: int, expansion: int, outputs: int) -> Iterator[Layer]:

@@ -6,7 +6,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 import numpy as np
-from torch import Tensor, nn
+from hsflow_torch.mobilenet import GROUPS, HEAD_CHANNELS, STEM_CHANNELS
+from hsflow_torch.models.mobilenet_v2 import mobilenet_v2
+from torch import nn
 
 from hsflow.fixedpoint import IntArray, Interval
 from hsflow.ir.graph import (
@@ -24,56 +26,16 @@ from hsflow.ir.network import INPUT_NAME
 from hsflow.ir.tensor import Constant, Padding, Shape, TensorFormat, Window
 from hsflow.ir.verify import verify
 
-BLOCKS = (
-    (1, 16, 1, 1),
-    (6, 24, 2, 2),
-    (6, 32, 3, 2),
-    (6, 64, 4, 2),
-    (6, 96, 3, 1),
-    (6, 160, 3, 2),
-    (6, 320, 1, 1),
-)
-"""Expansion, output channels, repetitions and first stride of each group of blocks."""
-
-STEM, LAST, CLASSES = 32, 1280, 1000
-
-
-class FloatBlock(nn.Module):
-    """Be an inverted residual block with its batch normalizations."""
-
-    def __init__(self, inputs: int, outputs: int, stride: int, expansion: int) -> None:
-        super().__init__()
-        hidden = inputs * expansion
-        self.residual = stride == 1 and inputs == outputs
-        layers: list[nn.Module] = [] if expansion == 1 else [_normalized(inputs, hidden)]
-        layers += [
-            _normalized(hidden, hidden, 3, stride, hidden),
-            nn.Conv2d(hidden, outputs, 1, bias=False),
-            nn.BatchNorm2d(outputs),
-        ]
-        self.layers = nn.Sequential(*layers)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Return the block's map."""
-        y: Tensor = self.layers(x)
-        return x + y if self.residual else y
-
-
-def _normalized(inputs: int, outputs: int, kernel: int = 1, stride: int = 1, groups: int = 1) -> nn.Module:
-    convolution = nn.Conv2d(inputs, outputs, kernel, stride, kernel // 2, groups=groups, bias=False)
-    return nn.Sequential(convolution, nn.BatchNorm2d(outputs), nn.ReLU6(inplace=True))
+CLASSES = 1000
 
 
 def float_mobilenet() -> nn.Module:
-    """Return MobileNetV2-1.0 as torch computes it, in evaluation mode."""
-    layers: list[nn.Module] = [_normalized(3, STEM, 3, 2)]
-    channels = STEM
-    for expansion, outputs, count, stride in BLOCKS:
-        for index in range(count):
-            layers.append(FloatBlock(channels, outputs, stride if index == 0 else 1, expansion))
-            channels = outputs
-    layers += [_normalized(channels, LAST), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(LAST, CLASSES)]
-    return nn.Sequential(*layers).eval()
+    """Return MobileNetV2-1.0 as torch computes it at its fastest, in evaluation mode."""
+    network = mobilenet_v2(CLASSES).eval()
+    for layer in network.modules():
+        if isinstance(layer, nn.ReLU6):
+            layer.inplace = True
+    return network
 
 
 @dataclass
@@ -102,11 +64,11 @@ class RandomMobileNet:
         self.maps = {
             INPUT_NAME: FeatureMap(Shape(3, self.size, self.size), TensorFormat.uniform(8, False, 8, 3))
         }
-        self._conv(INPUT_NAME, self._wide(STEM), 3, 2)
-        for expansion, outputs, count, stride in BLOCKS:
+        self._conv(INPUT_NAME, self._wide(STEM_CHANNELS), 3, 2)
+        for expansion, outputs, count, stride in GROUPS:
             for index in range(count):
                 self._block(self._wide(outputs), stride if index == 0 else 1, expansion)
-        self._conv(self.last, self._wide(LAST))
+        self._conv(self.last, self._wide(HEAD_CHANNELS))
         self._classifier()
         names = tuple(map(str, range(self.classes)))
         return verify(Graph("mobilenet_v2", self.maps[INPUT_NAME], tuple(self.layers), names))

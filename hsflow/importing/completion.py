@@ -14,6 +14,21 @@ from hsflow.images import Geometry
 from hsflow.ir.network import Dense, Network
 from hsflow.ir.tensor import Constant
 
+ACCURACY_FLOAT = "accuracy_float"
+"""The figure of every loader: the float network's accuracy on the held-out images, in percent."""
+
+
+def fitted(network: Network, dataset: Dataset, geometry: Geometry, *, drop_background: bool) -> Network:
+    """Return what a model's file holds as the network of a dataset, `completed`, and without its first class if so asked.
+
+    Raises:
+        ModelError: if the images have another shape than the network takes, or there is no class to leave out.
+    """
+    if drop_background:
+        network = without_first_class(network)
+    check_images_fit(network, dataset.test_images.shape[1:])
+    return completed(network, dataset, geometry)
+
 
 def completed(network: Network, dataset: Dataset, geometry: Geometry) -> Network:
     """Return `network` with its classes named and with how its images were cut.

@@ -7,12 +7,10 @@ from typing import Annotated
 
 from pydantic import Field
 
-from hsflow.importing.completion import check_images_fit, completed, without_first_class
+from hsflow.importing.completion import ACCURACY_FLOAT, fitted
 from hsflow.ir.network import Network
 from hsflow.ir.tensor import Shape
 from hsflow.stage import InputFile, StageContext, StageKind, StageOptions
-
-ACCURACY_FLOAT = "accuracy_float"
 
 
 class OnnxOptions(StageOptions):
@@ -58,9 +56,8 @@ class OnnxLoader:
             mean=options.mean,
             std=options.std,
         )
-        if options.drop_background:
-            network = without_first_class(network)
-        check_images_fit(network, sizes)
-        network = completed(network, context.dataset, context.settings.geometry)
+        network = fitted(
+            network, context.dataset, context.settings.geometry, drop_background=options.drop_background
+        )
         record_accuracy(context, ACCURACY_FLOAT, network)
         return network

@@ -7,11 +7,9 @@ from typing import Annotated
 
 from pydantic import Field
 
-from hsflow.importing.completion import check_images_fit, completed, without_first_class
+from hsflow.importing.completion import ACCURACY_FLOAT, fitted
 from hsflow.ir.network import Network
 from hsflow.stage import InputFile, StageContext, StageKind, StageOptions
-
-ACCURACY_FLOAT = "accuracy_float"
 
 
 class TfliteOptions(StageOptions):
@@ -52,9 +50,8 @@ class TfliteLoader:
         from hsflow_tflite.lower import lower_file
 
         network = lower_file(options.model, name=context.settings.name, mean=options.mean, std=options.std)
-        if options.drop_background:
-            network = without_first_class(network)
-        check_images_fit(network, context.dataset.test_images.shape[1:])
-        network = completed(network, context.dataset, context.settings.geometry)
+        network = fitted(
+            network, context.dataset, context.settings.geometry, drop_background=options.drop_background
+        )
         record_accuracy(context, ACCURACY_FLOAT, network)
         return network

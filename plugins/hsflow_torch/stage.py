@@ -9,13 +9,11 @@ from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from hsflow.errors import ModelError
-from hsflow.importing.completion import completed
+from hsflow.importing.completion import ACCURACY_FLOAT, completed
 from hsflow.ir.network import Network
 from hsflow.ir.tensor import Shape
 from hsflow.stage import InputFile, StageContext, StageKind, StageOptions
 from hsflow_torch.naming import code_digest, is_factory, is_torchvision
-
-ACCURACY_FLOAT = "accuracy_float"
 
 
 class TorchOptions(StageOptions):

@@ -20,15 +20,27 @@ import argparse
 import json
 import resource
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+INPUT = (0.0, 255.0, 1.0)
+"""The lowest value of each input, its highest one, and the step between two."""
+
 Stage = dict[str, Any]
 Solve = Callable[[Any, Mapping[str, Any]], list[Stage]]
 """From a C-ordered float32 matrix of shape (inputs, outputs) and the peer's options to its stages."""
+
+
+def stage_of(solution: Any, operations: Iterable[tuple[int, int, int, int]]) -> Stage:
+    """Return one stage of a peer's solution, whose operations alone differ between the peers."""
+    return {
+        "input_shifts": solution.inp_shifts,
+        "ops": operations,
+        "outputs": zip(solution.out_idxs, solution.out_shifts, solution.out_negs, strict=True),
+    }
 
 
 def main(solve: Solve) -> None:

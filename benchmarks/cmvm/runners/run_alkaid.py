@@ -7,23 +7,13 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from alkaid.cmvm import cmvm_solve
-from common import main
-
-INPUT = (0.0, 255.0, 1.0)
+from common import INPUT, main, stage_of
 
 
 def solve(matrix: Any, options: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Return the stages of alkaid's solution."""
     stages = cmvm_solve(matrix, qintervals=[INPUT] * len(matrix), **options)
-    return [_stage(stage) for stage in stages]
-
-
-def _stage(stage: Any) -> dict[str, Any]:
-    return {
-        "input_shifts": stage.inp_shifts,
-        "ops": _ops(stage),
-        "outputs": zip(stage.out_idxs, stage.out_shifts, stage.out_negs, strict=True),
-    }
+    return [stage_of(stage, _ops(stage)) for stage in stages]
 
 
 def _ops(stage: Any) -> Iterator[tuple[int, int, int, int]]:

@@ -6,24 +6,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from common import main
+from common import INPUT, main, stage_of
 from da4ml.cmvm import solve as da4ml_solve
-
-INPUT = (0.0, 255.0, 1.0)
 
 
 def solve(matrix: Any, options: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Return the stages of da4ml's solution."""
     solution = da4ml_solve(matrix, qintervals=[INPUT] * len(matrix), **options)
-    return [_stage(stage) for stage in solution.solutions]
-
-
-def _stage(stage: Any) -> dict[str, Any]:
-    return {
-        "input_shifts": stage.inp_shifts,
-        "ops": _ops(stage),
-        "outputs": zip(stage.out_idxs, stage.out_shifts, stage.out_negs, strict=True),
-    }
+    return [stage_of(stage, _ops(stage)) for stage in solution.solutions]
 
 
 def _ops(stage: Any) -> Iterator[tuple[int, int, int, int]]:
