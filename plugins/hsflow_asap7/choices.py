@@ -50,9 +50,10 @@ def _phases(*bits: int) -> int:
 
 
 class Chooser:
-    """Know the kinds of a platform."""
+    """Know the kinds of a platform, with or without the cells that are right beside adders only."""
 
-    def __init__(self, platform: Platform) -> None:
+    def __init__(self, platform: Platform, with_adders: bool = True) -> None:
+        self._with_adders = with_adders
         self._cells = read_cells(platform)
         self.inverter_area = self._cells[facts.INVERTER].area
         self.full_adder = self._self_dual(facts.FULL_ADDER, ("A", "B", "CI"), ("CON", "SN"))
@@ -72,11 +73,6 @@ class Chooser:
                 found[choice.phases] = choice
         return Kind(inputs, 1, tuple(found[phases] for phases in sorted(found)))
 
-    def only(self, cell: str) -> Kind:
-        """Return a kind that is a gate of the library as it is, and no other cell."""
-        pins = (*self._cells[cell].inputs, *self._cells[cell].functions)
-        return Kind(len(pins) - 1, 1, (self._choice(cell, pins, 0),))
-
     def _choice(self, cell: str, pins: tuple[str, ...], phases: int) -> Choice:
         return Choice(cell, pins, phases, self._cells[cell].area)
 
@@ -94,6 +90,8 @@ class Chooser:
 
     def _on_purpose(self, table: int, inputs: int) -> Iterator[Choice]:
         """Yield cells that no tool may choose by itself, but that are right beside adders."""
+        if not self._with_adders:
+            return
         if (table, inputs) == (XOR, 2):
             for a, b in product((0, 1), repeat=2):
                 yield self._choice(facts.HALF_ADDER, ("A", "B", "SN"), _phases(a, b, 1 ^ a ^ b))

@@ -71,15 +71,11 @@ class Logic:
 
 @dataclass(frozen=True)
 class Reader:
-    """Read a module of a netlist; the other modules tell which pins of their instances are outputs.
-
-    Where gates are `kept`, they stay the cells that they are.
-    """
+    """Read a module of a netlist; the other modules tell which pins of their instances are outputs."""
 
     chooser: Chooser
     cells: Mapping[str, LibraryCell]
     modules: Mapping[str, Module]
-    kept: bool = False
 
     def read(self, module: Module) -> Logic:
         """Return the logic of a module without what nobody reads."""
@@ -127,8 +123,7 @@ class Reader:
             return None
         names = tuple(cell.inputs)
         ((output, function),) = cell.functions.items()
-        known = self.chooser
-        kind = known.only(type_) if self.kept else known.gate(truth_table(function, names), len(names))
+        kind = self.chooser.gate(truth_table(function, names), len(names))
         inputs = tuple(literals.of(pins[name]) for name in names)
         return Node(kind, "g", inputs, (_net(pins[output]),))
 
@@ -151,7 +146,7 @@ class _Literals:
     """Follow nets through inverters and buffers to what drives them."""
 
     def __init__(self, module: Module, cells: Mapping[str, LibraryCell]) -> None:
-        self._names = module.net_names
+        self._named = module.origins
         self._sources: dict[int, tuple[Bit, bool]] = {}
         for cell in module.cells.values():
             inversion = _inversion(cell, cells)
@@ -172,10 +167,10 @@ class _Literals:
     def origins(self) -> dict[int, Origin]:
         """Return the RTL's name of each net that has one itself, or behind inverters."""
         found: dict[int, Origin] = {}
-        for net, name in self._names.items():
+        for net, origin in self._named.items():
             literal = self.of(net)
             if literal.net is not None and (literal.net == net or literal.net not in found):
-                found[literal.net] = Origin(name, literal.inverted)
+                found[literal.net] = Origin(origin.signals, literal.inverted)
         return found
 
 

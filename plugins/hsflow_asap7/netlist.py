@@ -7,6 +7,7 @@ A bit is a net's number in its module, or a constant "0", "1" or "x". Names of n
 from __future__ import annotations
 
 import json
+import re
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -17,7 +18,8 @@ from typing import Any
 from hsflow.errors import MismatchError, ModelError
 
 Bit = int | str
-_SIGNAL, _INVERTED = "hsflow_signal", "hsflow_inverted"
+_SIGNALS, _INVERTED = "hsflow_signals", "hsflow_inverted"
+_REGISTER_NAME = re.compile(r"_q\d*(\[\d+\])?$")
 
 
 @dataclass(frozen=True)
@@ -38,15 +40,20 @@ class Cell:
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """Name the RTL's signal that a net carries, or carries the inverse of."""
+    """Name the RTL's signals that a net carries, or carries the inverse of: all names of one signal, the best first."""
 
-    signal: str
+    signals: tuple[str, ...]
     inverted: bool = False
+
+    @property
+    def signal(self) -> str:
+        """Return the best name."""
+        return self.signals[0]
 
 
 @dataclass(frozen=True)
 class Module:
-    """Hold a module: its ports in order, its cells by name, the names of its nets, and what they are in the RTL."""
+    """Hold a module: its ports in order, its cells by name, its nets' identifiers, and what they are in the RTL."""
 
     name: str
     ports: Mapping[str, Port]
@@ -139,29 +146,32 @@ def _module(name: str, data: Mapping[str, Any]) -> Module:
         for cell, value in data["cells"].items()
         if value["type"] != "$scopeinfo"
     }
-    return Module(name, ports, cells, _net_names(data["netnames"]), _origins(data["netnames"]))
+    nets: dict[int, str] = {}
+    origins: dict[int, Origin] = {}
+    for net, value in data["netnames"].items():
+        attributes = value.get("attributes", {})
+        if _SIGNALS in attributes:
+            bit = value["bits"][0]
+            nets[bit] = net
+            if signals := tuple(attributes[_SIGNALS].split()):
+                origins[bit] = Origin(signals, attributes[_INVERTED] == "1")
+    return Module(name, ports, cells, nets, origins or _rtl_origins(data["netnames"]))
 
 
-def _origins(nets: Mapping[str, Any]) -> dict[int, Origin]:
-    """Return what a netlist written here says of its nets."""
-    return {
-        net["bits"][0]: Origin(net["attributes"][_SIGNAL], net["attributes"][_INVERTED] == "1")
-        for net in nets.values()
-        if _SIGNAL in net.get("attributes", {})
-    }
-
-
-def _net_names(nets: Mapping[str, Any]) -> dict[int, str]:
-    """Return the best name of each net: one that the RTL gave, the shortest of them."""
-    ranked: dict[int, tuple[int, int, str]] = {}
+def _rtl_origins(nets: Mapping[str, Any]) -> dict[int, Origin]:
+    """Return the names of each net that the RTL gave: a register's first (`_q`), then the shortest."""
+    found: dict[int, list[str]] = {}
     for name, net in nets.items():
         bits = net["bits"]
         for index, bit in enumerate(bits):
-            if isinstance(bit, int):
+            if isinstance(bit, int) and not net.get("hide_name"):
                 own = name if len(bits) == 1 else f"{name}[{index + net.get('offset', 0)}]"
-                rank = (net.get("hide_name", 0), len(own), own)
-                ranked[bit] = min(ranked.get(bit, rank), rank)
-    return {bit: name for bit, (hidden, _, name) in ranked.items() if not hidden}
+                found.setdefault(bit, []).append(own)
+    return {bit: Origin(tuple(sorted(names, key=_rank))) for bit, names in found.items()}
+
+
+def _rank(name: str) -> tuple[bool, int, str]:
+    return not _REGISTER_NAME.search(name), len(name), name
 
 
 def _json(module: Module, is_top: bool) -> dict[str, Any]:
@@ -184,6 +194,6 @@ def _json(module: Module, is_top: bool) -> dict[str, Any]:
 
 
 def _json_net(bit: int, module: Module) -> dict[str, Any]:
-    origin = module.origins.get(bit)
-    attributes = {_SIGNAL: origin.signal, _INVERTED: str(int(origin.inverted))} if origin else {}
+    origin = module.origins.get(bit, Origin(()))
+    attributes = {_SIGNALS: " ".join(origin.signals), _INVERTED: str(int(origin.inverted))}
     return {"hide_name": 0, "bits": [bit], "attributes": attributes}

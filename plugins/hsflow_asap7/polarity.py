@@ -205,7 +205,7 @@ class _Builder:
             self._net_names[inverse] = self._nets.new(f"{self._name(net)}_b")
             if origin:
                 self._origins[inverse] = Origin(
-                    origin.signal, origin.inverted ^ (not self._search.phase(net))
+                    origin.signals, origin.inverted ^ (not self._search.phase(net))
                 )
 
     def _name_outputs(self, node: Node) -> None:
@@ -222,13 +222,16 @@ class _Builder:
     def _name_net(self, net: int, origin: Origin | None, otherwise: str) -> None:
         phase = self._search.phase(net)
         if origin:
-            origin = Origin(origin.signal, origin.inverted ^ phase)
+            origin = Origin(origin.signals, origin.inverted ^ phase)
             self._origins[net] = origin
         name, inverted = (origin.signal, origin.inverted) if origin else (otherwise, phase)
         self._net_names[net] = self._nets.new(f"{name}_n" if inverted else name)
 
     def _name(self, net: int) -> str:
-        return self._net_names.get(net) or self._logic.module.net_names.get(net, f"n{net}")
+        if net in self._net_names:
+            return self._net_names[net]
+        origin = self._logic.origins.get(net)
+        return origin.signal if origin else f"n{net}"
 
     def _add(self, name: str, type_: str, pins: Mapping[str, Bit]) -> None:
         self._cells[self._names.new(name)] = Cell(type_, {pin: (bit,) for pin, bit in pins.items()})

@@ -12,6 +12,12 @@ from hsflow_asap7.netlist import Bit, Module, Netlist
 _UNFIT = re.compile(r"[^A-Za-z0-9]+")
 
 
+def plain_identifier(text: str) -> str:
+    """Return a text with an underscore for whatever is neither letter nor digit, and a letter in front."""
+    plain = _UNFIT.sub("_", text).strip("_")
+    return plain if plain[:1].isalpha() else f"n_{plain}"
+
+
 class Identifiers:
     """Give out identifiers, each once, by the order in which they are asked for."""
 
@@ -21,9 +27,7 @@ class Identifiers:
 
     def new(self, text: str) -> str:
         """Return an identifier that looks like `text`: letters, digits and underscores."""
-        plain = _UNFIT.sub("_", text).strip("_")
-        plain = plain if plain[:1].isalpha() else f"n_{plain}"
-        name = plain
+        name = plain = plain_identifier(text)
         while name in self._taken:
             self._last[plain] = self._last.get(plain, 1) + 1
             name = f"{plain}_{self._last[plain]}"

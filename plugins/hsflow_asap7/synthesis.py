@@ -84,7 +84,7 @@ def synthesize(
     (folder / SCRIPT).write_text(script(top, options, paths, parameters or {}), encoding="utf-8")
     yosys = resolve("yosys")
     done = run([*yosys.argv, "-s", SCRIPT], cwd=folder, env=yosys.env, log=folder / LOG)
-    netlist = on_cells(read_netlist(folder / GATES), platform, kept=options.adders == "abc")
+    netlist = on_cells(read_netlist(folder / GATES), platform, options.adders == "full-adder")
     write_verilog(netlist, folder / NETLIST_VERILOG)
     write_json(netlist, folder / NETLIST_JSON)
     cells = netlist.cell_counts()
@@ -145,7 +145,6 @@ def script(top: str, options: SynthesisOptions, paths: Paths, parameters: Mappin
         blackboxes=paths.words(paths.blackboxes),
         cells=paths.word(templates / "cells.v"),
         sums=paths.word(templates / "sums.v"),
-        register_map=paths.word(templates / "registers.v"),
         adder_map=paths.word(templates / "adders.v"),
         liberty=paths.word(paths.liberty),
         clock_gate=facts.CLOCK_GATE,
@@ -154,10 +153,10 @@ def script(top: str, options: SynthesisOptions, paths: Paths, parameters: Mappin
     )
 
 
-def on_cells(netlist: Netlist, platform: Platform, kept: bool = False) -> Netlist:
+def on_cells(netlist: Netlist, platform: Platform, with_adders: bool = True) -> Netlist:
     """Return a netlist of gates, adders and registers on the library's cells, module by module.
 
-    Where gates are `kept`, they stay what ABC chose.
+    Without adders no cell is taken that ABC would not take by itself.
     """
-    reader = Reader(Chooser(platform), read_cells(platform), netlist.modules, kept)
+    reader = Reader(Chooser(platform, with_adders), read_cells(platform), netlist.modules)
     return Netlist(netlist.top, {name: mapped(module, reader) for name, module in netlist.modules.items()})
