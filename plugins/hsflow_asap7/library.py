@@ -16,7 +16,8 @@ from hsflow_asap7.platform import Corner, Platform
 class LibraryCell:
     """Hold a cell: its area (um2), the loads of its inputs (fF), its outputs' functions and largest loads (fF).
 
-    A register's or latch's output has the name of a state as its function.
+    A register's or latch's output has the name of a state as its function; `state` is what the library says of that state,
+    `pins` of the pins.
     """
 
     name: str
@@ -26,6 +27,7 @@ class LibraryCell:
     limits: Mapping[str, float]
     sequential: bool
     attributes: Mapping[str, str]
+    pins: Mapping[str, Mapping[str, str]]
     state: liberty.Group | None
 
     @property
@@ -55,5 +57,6 @@ def _cell(cell: liberty.Group) -> LibraryCell:
         {name: float(pin.get("max_capacitance", "inf")) for name, pin in outputs.items()},
         state is not None,
         attributes,
+        pins,
         state,
     )
