@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import pytest
 from hsflow_cmvm.optimizer import lower
+from hsflow_harden import plugin
 from hsflow_harden.build import build_structure
 from hsflow_harden.cost import layer_cost
 from hsflow_harden.plan import plan_network
@@ -93,7 +94,7 @@ def test_a_design_without_hardened_layers_has_no_such_section(design: Design) ->
 
 
 def test_the_report_tells_zeros_adders_shares_and_the_roofline(design: Design) -> None:
-    text = render_report(Result(design, METRICS), load_plugins())
+    text = render_report(Result(design, METRICS), load_plugins({"harden": plugin}, installed=False))
     assert "Missing:" not in text
     for title in ("Layers", "Hardware by layer", "Weights", "Area at other speeds"):
         assert f">{title}</h2>" in text
