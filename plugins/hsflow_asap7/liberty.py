@@ -18,6 +18,9 @@ _COMMENT = re.compile(r"/\*.*?\*/", re.DOTALL)
 _BRACE = re.compile(r"[{}]")
 _HEAD = re.compile(r"(\w+)\s*\(([^()]*)\)\s*\Z")
 _CONDITIONS = re.compile(r"default_operating_conditions\s*:[^;\n]*;?")
+_GROUND_POWER = re.compile(
+    r"\s*(?:internal|leakage)_power\s*\(\s*\)\s*\{(?=[^{}]*\brelated_pg_pin\s*:\s*\"?VSS\b)(?:[^{}]|\{[^{}]*\})*\}"
+)
 _ATTRIBUTE = re.compile(
     r"(?:\A|[\s;{}])(\w+)[ \t]*:[ \t]*(\"[^\"]*\"|[^;\"{}\n]+?)[ \t]*(?:;|$)", re.MULTILINE
 )
@@ -84,6 +87,15 @@ def merged(libraries: Iterable[Group], name: str) -> Iterator[str]:
                 yield group.text
     # A reader wants the conditions before their name.
     yield "\n".join([*conditions, "}\n"])
+
+
+def without_ground_power(text: str) -> str:
+    """Return Liberty without the power of ground pins.
+
+    What flows out of the supply flows into ground: the tables of both tell the same energy, and tools that add them up, as
+    OpenSTA does, report twice the power inside of cells.
+    """
+    return _GROUND_POWER.sub("", text)
 
 
 def without(group: Group, kinds: Container[str]) -> str:

@@ -24,7 +24,7 @@ VARIABLE = "HSFLOW_ASAP7"
 GROUPS = ("AO", "INVBUF", "OA", "SEQ", "SIMPLE")
 """The Liberty files of a corner, one a group of cells."""
 
-_MERGE_VERSION = b"1"
+_MERGE_VERSION = b"2"
 _UNUSED_BY_MAPPING = frozenset({"internal_power", "leakage_power", "pg_pin"})
 _SEQUENTIAL = frozenset({"ff", "latch", "statetable"})
 
@@ -124,14 +124,16 @@ def find_platform(option: Path | None = None) -> Platform:
 def merged_liberty(platform: Platform, corner: Corner, folder: Path) -> Path:
     """Return one unpacked Liberty file with every cell of a corner, made in `folder` unless it is there already.
 
-    Its name states what it was made of: another release of the platform gives another file.
+    Its name states what it was made of: another release of the platform gives another file. The power of ground pins, which
+    is that of the supply's pins once more, is left out.
     """
     paths = platform.liberties(corner)
     target = folder / f"asap7_{corner.lower()}_{_digest(paths)}.lib"
     if not target.is_file():
         folder.mkdir(parents=True, exist_ok=True)
         libraries = (liberty.read_library(path) for path in paths)
-        replace_file(target, "".join(liberty.merged(libraries, f"asap7_{corner.lower()}")).encode())
+        texts = map(liberty.without_ground_power, liberty.merged(libraries, f"asap7_{corner.lower()}"))
+        replace_file(target, "".join(texts).encode())
     return target
 
 

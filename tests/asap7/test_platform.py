@@ -90,3 +90,15 @@ def test_the_real_platform_is_whole(tmp_path: Path) -> None:
         assert {cell.name for cell in merged.groups("cell")} == areas.keys()
     for path in (platform.technology_lef, platform.cells_lef, platform.cells_gds, platform.extraction_rules):
         assert path.is_file()
+
+
+def test_the_power_of_ground_is_left_out() -> None:
+    supply = (
+        'internal_power () {\n related_pin : "A"; related_pg_pin : VDD;\n rise_power (t) { values ("1"); }\n}'
+    )
+    ground = supply.replace("VDD", "VSS")
+    leak = 'leakage_power () { value : 3; when : "A"; related_pg_pin : "VSS"; }'
+    text = f"pin (Y) {{ {supply} {ground} {leak} timing () {{ }} }}"
+    kept = liberty.without_ground_power(text)
+    assert "VSS" not in kept and supply in kept and kept.endswith("timing () { } }")
+    assert liberty.without_ground_power(supply) == supply
