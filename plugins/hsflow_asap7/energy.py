@@ -26,8 +26,9 @@ from hsflow_asap7.functions import truth_table
 
 Array = NDArray[np.float64]
 
-_UNITS = {"time_unit": "1ps", "voltage_unit": "1v", "leakage_power_unit": "1pw"}
-_LOAD_UNIT = re.compile(r"capacitive_load_unit\s*\(\s*1(?:\.0*)?\s*,\s*\"?ff\"?\s*\)", re.IGNORECASE)
+_LOAD_UNIT = re.compile(r"capacitive_load_unit\s*\(\s*([\d.]+)\s*,\s*\"?([fpn])f\"?\s*\)", re.IGNORECASE)
+_UNIT = re.compile(r"([\d.]+)\s*([a-z]?)[vwsa]", re.IGNORECASE)
+_PREFIX = {"f": 1e-15, "p": 1e-12, "n": 1e-9, "u": 1e-6, "m": 1e-3, "": 1.0, "k": 1e3}
 _NAME = re.compile(r"[A-Za-z_]\w*")
 _INDEX = re.compile(r"index_([12])\s*\(([^)]*)\)")
 _VALUES = re.compile(r"values\s*\(([^)]*)\)")
@@ -106,6 +107,14 @@ class CellPower:
     arcs: tuple[Arc, ...]
     leakages: tuple[tuple[Condition | None, float], ...]
 
+    @property
+    def repeats(self) -> tuple[str, str] | None:
+        """Return the input that a buffer, an inverter or a clock gate passes on, and the output; None for other cells."""
+        inputs = tuple(self.clocks) if self.gates_clock else () if self.sequential else tuple(self.inputs)
+        if len(inputs) != 1 or len(self.outputs) != 1:
+            return None
+        return inputs[0], self.outputs[0]
+
     def output_energy(self, pin: str, seen: Seen, load: Array) -> Array:
         """Return the mean energy (fJ) inside the cell of a transition of an output."""
         arcs = [arc for arc in self.arcs if arc.pin == pin]
@@ -157,11 +166,21 @@ class Seen:
     transition: float
 
 
+@dataclass(frozen=True)
+class Units:
+    """Hold what one of a library's units is: of transitions in ps, loads in fF, energy in fJ and leakage in pW."""
+
+    transition: float
+    load: float
+    energy: float
+    leakage: float
+
+
 @dataclass(frozen=True, eq=False)
 class PowerLibrary:
-    """Hold the cells of Liberty files, each read when it is asked for, and the supply's voltage."""
+    """Hold the cells of Liberty files with their units, each read when it is asked for, and the supply's voltage."""
 
-    groups: Mapping[str, liberty.Group] = field(repr=False)
+    groups: Mapping[str, tuple[liberty.Group, liberty.Group]] = field(repr=False)
     volts: float
 
     @cached_property
@@ -177,89 +196,112 @@ class PowerLibrary:
         if name not in self._cells:
             if name not in self.groups:
                 raise ConfigurationError("the library lacks a cell of the netlist", got=name)
-            self._cells[name] = _cell(self.groups[name])
+            library, cell = self.groups[name]
+            self._cells[name] = _Reader(library, cell).cell()
         return self._cells[name]
 
 
 def read_power(paths: Sequence[Path]) -> PowerLibrary:
-    """Read the cells of Liberty files.
-
-    Raises:
-        ConfigurationError: if the units are not ps, fF, V and pW.
-    """
+    """Read the cells of Liberty files; the first says what the supply's voltage is."""
     libraries = [liberty.read_library(path) for path in paths]
-    for path, library in zip(paths, libraries, strict=True):
-        _check_units(path, library)
-    groups = {cell.name: cell for library in libraries for cell in library.groups("cell")}
+    groups = {cell.name: (library, cell) for library in libraries for cell in library.groups("cell")}
     return PowerLibrary(groups, float(libraries[0].attributes()["nom_voltage"]))
 
 
-def _check_units(path: Path, library: liberty.Group) -> None:
+class _Reader:
+    """Read one cell of a library."""
+
+    def __init__(self, library: liberty.Group, cell: liberty.Group) -> None:
+        self._units, self._cell_group = _units(library), cell
+        self._pins = _pins(library, cell)
+        self._attributes = {name: pin.attributes() for name, pin in self._pins.items()}
+        inner = {group.kind for group in cell.groups()}
+        self._sequential = bool(inner & {"ff", "latch", "statetable"})
+        self._grounds = {
+            pin.name for pin in cell.groups("pg_pin") if pin.attributes().get("pg_type") == "primary_ground"
+        }
+        outputs = self._of("output")
+        functions = {n: self._attributes[n].get("function") for n in outputs}
+        self._functions = {} if self._sequential else {n: text for n, text in functions.items() if text}
+
+    def cell(self) -> CellPower:
+        inputs = {
+            n: float(self._attributes[n].get("capacitance", "0")) * self._units.load
+            for n in self._of("input")
+        }
+        outputs = self._of("output")
+        return CellPower(
+            self._cell_group.name,
+            inputs,
+            outputs,
+            frozenset(n for n in inputs if self._attributes[n].get("clock") == "true"),
+            self._sequential,
+            "clock_gating_integrated_cell" in self._cell_group.attributes(),
+            tuple(arc for name in (*inputs, *outputs) for arc in self._arcs(name)),
+            tuple(self._leakages()),
+        )
+
+    def _of(self, direction: str) -> tuple[str, ...]:
+        return tuple(name for name, each in self._attributes.items() if each.get("direction") == direction)
+
+    def _arcs(self, name: str) -> Iterator[Arc]:
+        for group in self._pins[name].groups("internal_power"):
+            attributes = group.attributes()
+            edges = tuple(
+                _table(table.body, self._units) for table in group.groups() if table.kind.endswith("power")
+            )
+            if attributes.get("related_pg_pin") not in self._grounds and any(
+                edge.values.any() for edge in edges
+            ):
+                yield Arc(name, attributes.get("related_pin", ""), self._when(attributes), edges)
+
+    def _leakages(self) -> Iterator[tuple[Condition | None, float]]:
+        """Yield each state's leakage; the ground pin's, always none, is left out, for states must not count twice."""
+        found = False
+        for group in self._cell_group.groups("leakage_power"):
+            attributes = group.attributes()
+            if value := float(attributes.get("value", "0")) * self._units.leakage:
+                found = True
+                yield self._when(attributes), value
+        if not found and "cell_leakage_power" in (attributes := self._cell_group.attributes()):
+            yield None, float(attributes["cell_leakage_power"]) * self._units.leakage
+
+    def _when(self, attributes: Mapping[str, str]) -> Condition | None:
+        return _condition(attributes.get("when", ""), self._functions, frozenset(self._pins))
+
+
+def _units(library: liberty.Group) -> Units:
+    """Return a library's units; that of energy follows from voltage and load.
+
+    Raises:
+        ConfigurationError: if one is missing.
+    """
     attributes = library.attributes()
-    wrong = {
-        name: attributes.get(name)
-        for name, unit in _UNITS.items()
-        if (attributes.get(name) or "").lower() != unit
+    found = {
+        name: _UNIT.fullmatch(attributes.get(f"{name}_unit", ""))
+        for name in ("time", "voltage", "leakage_power")
     }
-    if wrong or not _LOAD_UNIT.search(library.plain):
+    load = _LOAD_UNIT.search(library.plain)
+    if load is None or None in found.values():
         raise ConfigurationError(
-            "a Liberty file has other units than ASAP7's", where=str(path), got=wrong or "another load unit",
-            expected="ps, fF, V, pW",
-        )  # fmt: skip
-
-
-def _cell(group: liberty.Group) -> CellPower:
-    pins = {pin.name: pin for pin in group.groups("pin")}
-    attributes = {name: pin.attributes() for name, pin in pins.items()}
-    inputs = {
-        n: float(a.get("capacitance", "0")) for n, a in attributes.items() if a.get("direction") == "input"
-    }
-    outputs = tuple(n for n, a in attributes.items() if a.get("direction") == "output")
-    sequential = any(inner.kind in ("ff", "latch", "statetable") for inner in group.groups())
-    functions = (
-        {} if sequential else {n: attributes[n]["function"] for n in outputs if "function" in attributes[n]}
-    )
-    known = frozenset((*inputs, *outputs))
-    grounds = {
-        pin.name for pin in group.groups("pg_pin") if pin.attributes().get("pg_type") == "primary_ground"
-    }
-    return CellPower(
-        group.name,
-        inputs,
-        outputs,
-        frozenset(n for n in inputs if attributes[n].get("clock") == "true"),
-        sequential,
-        "clock_gating_integrated_cell" in group.attributes(),
-        tuple(arc for name in (*inputs, *outputs) for arc in _arcs(pins[name], functions, known, grounds)),
-        tuple(_leakages(group, functions, known)),
+            "a Liberty file lacks a unit", where=library.name, expected="of time, voltage, load and leakage"
+        )
+    time, volt, leakage = (float(m[1]) * _PREFIX[m[2].lower()] for m in found.values() if m)
+    farad = float(load[1]) * _PREFIX[load[2].lower()]
+    return Units(
+        time / _PREFIX["p"], farad / _PREFIX["f"], volt**2 * farad / _PREFIX["f"], leakage / _PREFIX["p"]
     )
 
 
-def _arcs(
-    pin: liberty.Group, functions: Mapping[str, str], known: frozenset[str], grounds: set[str]
-) -> Iterator[Arc]:
-    for group in pin.groups("internal_power"):
-        attributes = group.attributes()
-        if attributes.get("related_pg_pin") in grounds:
-            continue
-        edges = tuple(_table(table.body) for table in group.groups() if table.kind.endswith("power"))
-        if edges and any(table.values.any() for table in edges):
-            when = _condition(attributes.get("when", ""), functions, known)
-            yield Arc(pin.name, attributes.get("related_pin", ""), when, edges)
-
-
-def _leakages(
-    cell: liberty.Group, functions: Mapping[str, str], known: frozenset[str]
-) -> Iterator[tuple[Condition | None, float]]:
-    """Yield each state's leakage; the ground pin's, always none, is left out, for states must not count twice."""
-    found = False
-    for group in cell.groups("leakage_power"):
-        attributes = group.attributes()
-        if value := float(attributes.get("value", "0")):
-            found = True
-            yield _condition(attributes.get("when", ""), functions, known), value
-    if not found and "cell_leakage_power" in (attributes := cell.attributes()):
-        yield None, float(attributes["cell_leakage_power"])
+def _pins(library: liberty.Group, cell: liberty.Group) -> dict[str, liberty.Group]:
+    """Return a cell's pins by name, each bit of a bus with its index."""
+    pins = {pin.name: pin for pin in cell.groups("pin")}
+    ranges = {kind.name: kind.attributes() for kind in library.groups("type")}
+    for bus in cell.groups("bus"):
+        kind = ranges[bus.attributes()["bus_type"]]
+        ends = sorted(int(kind[end]) for end in ("bit_from", "bit_to"))
+        pins.update({f"{bus.name}[{index}]": bus for index in range(ends[0], ends[1] + 1)})
+    return pins
 
 
 def _condition(text: str, functions: Mapping[str, str], known: frozenset[str]) -> Condition | None:
@@ -281,18 +323,15 @@ def _likely(arc: Arc, arcs: Sequence[Arc], seen: Seen) -> Array:
     )
 
 
-def _table(body: str) -> Table:
+def _table(body: str, units: Units) -> Table:
     axes = {name: _numbers(text) for name, text in _INDEX.findall(body)}
     match = _VALUES.search(body)
-    values = _numbers(match[1] if match else "")
+    values = np.array(_numbers(match[1] if match else "")) * units.energy
     transitions, loads = axes.get("1", [0.0]), axes.get("2", [0.0])
-    try:
-        grid = np.array(values).reshape(len(transitions), len(loads))
-    except ValueError as error:
-        raise ConfigurationError(
-            "a table of a Liberty file has not as many values as its axes", got=body
-        ) from error
-    return Table(np.array(transitions), np.array(loads), grid)
+    if values.size != len(transitions) * len(loads):
+        raise ConfigurationError("a table of a Liberty file has not as many values as its axes", got=body)
+    grid = values.reshape(len(transitions), len(loads))
+    return Table(np.array(transitions) * units.transition, np.array(loads) * units.load, grid)
 
 
 def _numbers(text: str) -> list[float]:

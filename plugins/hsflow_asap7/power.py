@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Power of a netlist, from the switching activity that a gate-level simulation of real images saw.
 
-The parts are the clock (its net, its gates, and what it moves inside of registers), registers (what data do to them, and
-their leakage), logic, and memories. What is not in the figures: wires and the clock's tree, which come with a layout;
-glitches, for the simulation has no delays and a gate changes at most once a cycle; and what drives the inputs.
+The parts are the clock (its nets, gates and buffers, and what it moves inside of registers), registers (what data do to
+them, and their leakage), logic, and memories. What is not in the figures: glitches, for the simulation has no delays and a
+gate changes at most once a cycle; what drives the inputs; and, before there is a layout, wires and the clock's tree.
 
 Nothing but the Liberty files is needed: OpenSTA 2.0, which is what Debian has, takes no activity for a pin, and charges
 each transition with the energy of two.
@@ -24,6 +24,7 @@ from hsflow_asap7.energy import Array, CellPower, PowerLibrary, Seen, read_power
 from hsflow_asap7.netlist import Netlist, read_netlist
 from hsflow_asap7.platform import Corner
 from hsflow_asap7.saif import Activity, Saif, read_saif
+from hsflow_asap7.spef import wire_loads
 from hsflow_asap7.timing import layer_of
 
 PARTS = ("clock", "register", "logic", "memory")
@@ -108,6 +109,7 @@ def measure_power(
     simulated: Simulated,
     clock_port: str = "clk_i",
     memories: Iterable[str] = (),
+    parasitics: Path | None = None,
 ) -> Power:
     """Return a design's power.
 
@@ -119,6 +121,7 @@ def measure_power(
         simulated: what the activity is read from.
         clock_port: the top's port that the clock comes in by.
         memories: the macros among the cells.
+        parasitics: a SPEF file with the wires, where there is a layout.
 
     Raises:
         ConfigurationError: if the activity cannot be read, its clock stands still, or the library lacks a cell.
@@ -127,8 +130,9 @@ def measure_power(
     cycles = seen.cycles(clock_port)
     design = flatten(read_netlist(netlist))
     library = read_power(liberties)
-    sums = _Sums(clock_ps * _PICO, library.volts, frozenset(memories))
-    loads = _loads(design, library)
+    clocks = _clock_nets(design, library, clock_port)
+    sums = _Sums(clock_ps * _PICO, library.volts, frozenset(memories), clocks)
+    loads = _loads(design, library, wire_loads(parasitics) if parasitics else {})
     for name, leaves in design.leaves.items():
         sums.add(library.cell(name), leaves, loads, seen, cycles)
     sums.add_clock(sum(loads[net] for net in design.ports[clock_port]))
@@ -196,33 +200,52 @@ def _single(pins: Mapping[str, Sequence[int]]) -> dict[str, int]:
     return found
 
 
-def _loads(design: Flat, library: PowerLibrary) -> dict[int, float]:
-    """Return the load (fF) of each net: the pins on it, and what is behind the design's outputs."""
+def _loads(design: Flat, library: PowerLibrary, wires: Mapping[str, float]) -> dict[int, float]:
+    """Return the load (fF) of each net: the pins on it, its wires, and what is behind the design's outputs."""
     loads: dict[int, float] = defaultdict(float)
+    driven = set()
     for name, leaves in design.leaves.items():
-        inputs = library.cell(name).inputs
+        cell = library.cell(name)
         for leaf in leaves:
             for pin, net in leaf.nets.items():
-                loads[net] += inputs.get(pin, 0.0)
-    driven = {
-        net
-        for name, leaves in design.leaves.items()
-        for leaf in leaves
-        for pin in library.cell(name).outputs
-        if (net := leaf.nets.get(pin, -1)) >= 0
-    }
-    for nets in design.ports.values():
-        for net in nets:
-            if net in driven:
-                loads[net] += facts.ABC_LOAD
+                if pin in cell.inputs:
+                    loads[net] += cell.inputs[pin]
+                else:
+                    loads[net] += wires.get(f"{leaf.path}/{pin}", 0.0)
+                    driven.add(net)
+    for port, nets in design.ports.items():
+        for index, net in enumerate(nets):
+            loads[net] += wires.get(port if len(nets) == 1 else f"{port}[{index}]", 0.0)
+            loads[net] += facts.ABC_LOAD if net in driven else 0.0
     return loads
+
+
+def _clock_nets(design: Flat, library: PowerLibrary, clock_port: str) -> frozenset[int]:
+    """Return the nets that the clock reaches through gates and buffers."""
+    onward: dict[int, list[int]] = defaultdict(list)
+    for name, leaves in design.leaves.items():
+        cell = library.cell(name)
+        if cell.repeats:
+            source, sink = cell.repeats
+            for leaf in leaves:
+                onward[leaf.nets[source]].append(leaf.nets[sink])
+    found = set(design.ports[clock_port])
+    frontier = list(found)
+    while frontier:
+        new = set(onward.get(frontier.pop(), ())) - found
+        found |= new
+        frontier.extend(new)
+    return frozenset(found)
 
 
 class _Sums:
     """Add up the power of cells, all of one type at a time."""
 
-    def __init__(self, period: float, volts: float, memories: frozenset[str]) -> None:
-        self._period, self._volts, self._memories = period, volts, memories
+    def __init__(
+        self, period: float, volts: float, memories: frozenset[str], clock_nets: frozenset[int]
+    ) -> None:
+        self._period, self._volts = period, volts
+        self._memories, self._clock_nets = memories, clock_nets
         self._known = self._pins = 0
         self.parts = dict.fromkeys(PARTS, 0.0)
         self.layers: dict[str, float] = defaultdict(float)
@@ -261,17 +284,14 @@ class _Sums:
         self._book(cell, leaves, clock, inside + charging + leakage)
 
     def _book(self, cell: CellPower, leaves: Sequence[Leaf], clock: Array, own: Array) -> None:
-        self.parts["clock"] += float(clock.sum())
-        self.parts[self._part(cell)] += float(own.sum())
-        for leaf, watts in zip(leaves, clock + own, strict=True):
-            self.layers[layer_of(f"{leaf.path}/")] += float(watts)
+        part = "memory" if cell.name in self._memories else "register" if cell.sequential else "logic"
+        for leaf, moved, watts in zip(leaves, clock, own, strict=True):
+            self.parts["clock"] += float(moved)
+            self.parts["clock" if self._drives_clock(cell, leaf) else part] += float(watts)
+            self.layers[layer_of(f"{leaf.path}/")] += float(moved + watts)
 
-    def _part(self, cell: CellPower) -> str:
-        if cell.name in self._memories:
-            return "memory"
-        if cell.gates_clock:
-            return "clock"
-        return "register" if cell.sequential else "logic"
+    def _drives_clock(self, cell: CellPower, leaf: Leaf) -> bool:
+        return cell.repeats is not None and leaf.nets[cell.repeats[1]] in self._clock_nets
 
     def _seen(self, cell: CellPower, leaves: Sequence[Leaf], saif: Saif, cycles: float) -> Seen:
         density, high = {}, {}

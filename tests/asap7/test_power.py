@@ -13,6 +13,7 @@ from hsflow_asap7.netlist import Cell, Module, Netlist, Port, write_json
 from hsflow_asap7.platform import Corner, Platform, merged_liberty
 from hsflow_asap7.power import Power, Simulated, measure_power
 from hsflow_asap7.saif import Activity, read_saif
+from hsflow_asap7.spef import wire_loads
 from hsflow_asap7.structural import write_verilog
 from mini_platform import mini_platform, real_platform
 
@@ -52,6 +53,48 @@ TOP = module("top", "clk_i rst_ni enable_i a_i", "y_o", {
     "u_fc": ("fc", "clk_i=clk_i enable_i=enable_i d_i=m q_o=y_o"),
 })  # fmt: skip
 NETLIST = Netlist("top", {each.name: each for each in (STEM, FC, TOP)})
+SPEF = """*SPEF "ieee 1481-1999"
+*DIVIDER /
+*DELIMITER :
+*T_UNIT 1 NS
+*C_UNIT 1 PF
+*R_UNIT 1 OHM
+*NAME_MAP
+*1 clk_i
+*2 leaf
+*3 u_a\\/buffer
+*4 u_a\\/d_q_reg
+
+*PORTS
+*1 I
+
+*D_NET *1 0.002
+*CONN
+*P *1 I
+*I *3:A I
+*END
+*D_NET *2 0.003
+*CONN
+*I *3:Y O *D BUFx2_ASAP7_75t_R
+*I *4:CLK I
+*END
+"""
+MEMORY = """library (ram) {
+  time_unit : "1ns"; voltage_unit : "1V"; leakage_power_unit : "1uW"; nom_voltage : 0.7;
+  capacitive_load_unit (1, pf);
+  type (word) { base_type : array; data_type : bit; bit_width : 2; bit_from : 1; bit_to : 0; }
+  cell (ram) {
+    memory () { type : ram; }
+    cell_leakage_power : 1.0;
+    pin (clk) { direction : input; clock : true; capacitance : 0.005;
+      internal_power () { when : "!we"; rise_power (t) { index_1 ("0.01, 0.2"); values ("0.002, 0.002") }
+        fall_power (t) { index_1 ("0.01, 0.2"); values ("0.002, 0.002") } }
+    }
+    pin (we) { direction : input; capacitance : 0.001; }
+    bus (rd) { bus_type : word; direction : output; }
+  }
+}
+"""
 CYCLES = 1000
 TRANSITIONS = {
     "": {"clk_i": 2000, "rst_ni": 1, "enable_i": 500, "a_i": 400},
@@ -85,15 +128,15 @@ endmodule
 """
 
 
-def saif(transitions: Mapping[str, Mapping[str, int]]) -> str:
-    """Return a SAIF file of `bench/u_dut`."""
+def saif(transitions: Mapping[str, Mapping[str, int]], *, divided: bool = True) -> str:
+    """Return a SAIF file of `bench/u_dut`; paths are divided into instances, or are names with slashes."""
 
     def nets(of: Mapping[str, int]) -> str:
         return "".join(f"({name} (T0 900) (T1 100) (TX 0) (TC {n}) (IG 0))\n" for name, n in of.items())
 
     groups = []
     for path, of in transitions.items():
-        levels = [level for level in path.split("/") if level]
+        levels = [level for level in (path.split("/") if divided else [path]) if level]
         opened = "".join(f"(INSTANCE {level} " for level in levels)
         groups.append(f"{opened}(NET {nets(of)}){')' * len(levels)}")
     header = '(SAIFVERSION "2.0") (DIRECTION "backward") (DATE "(now)") (DIVIDER / ) (DURATION 1000)'
@@ -168,6 +211,62 @@ def test_data_that_stand_still_leave_clock_and_leakage(platform: Platform, tmp_p
 def test_pins_that_the_simulation_does_not_know_are_counted(platform: Platform, tmp_path: Path) -> None:
     partial = {path: of for path, of in TRANSITIONS.items() if path != "u_stem/n_inv"}
     assert measured(platform, tmp_path, partial).annotated == pytest.approx(13 / 15)
+
+
+def test_wires_and_the_clock_tree_count_where_there_is_a_layout(platform: Platform, tmp_path: Path) -> None:
+    cells = {
+        "u_a/buffer": ("BUFx2_ASAP7_75t_R", "A=clk_i Y=leaf"),
+        "u_a/d_q_reg": (REGISTER, "CLK=leaf D=a_i QN=y_o"),
+    }
+    routed = module("top", "clk_i a_i", "y_o", cells)
+    activity = {
+        "": {"clk_i": 2000, "a_i": 0},
+        "u_a/buffer": {"A": 2000, "Y": 2000},
+        "u_a/d_q_reg": {"CLK": 2000, "D": 0, "QN": 0},
+    }
+    write_json(Netlist("top", {"top": routed}), tmp_path / "final.json")
+    # OpenROAD's instances have slashes in their names.
+    names = {name: name.replace("/", "\\/") for name in cells}
+    text = saif({"": activity[""], **{names[name]: activity[name] for name in cells}}, divided=False)
+    (tmp_path / "run.saif").write_text(text)
+    (tmp_path / "final.spef").write_text(SPEF)
+    liberty = merged_liberty(platform, Corner.TT, tmp_path)
+    simulated = Simulated(tmp_path / "run.saif", "bench/u_dut", images=1)
+    given = (tmp_path / "final.json", [liberty], Corner.TT, 1000.0, simulated)
+    bare, wired = measure_power(*given), measure_power(*given, parasitics=tmp_path / "final.spef")
+    # 2 fF of wires to the buffer and 3 fF behind it; the buffer takes 3 fJ a transition.
+    assert bare.parts["clock"] == pytest.approx(1e-6 + watts(0, 1.0, 2.0) + watts(3, 0.5, 2.0) + 7e-12)
+    assert wired.parts["clock"] - bare.parts["clock"] == pytest.approx(watts(0, 2.0 + 3.0, 2.0))
+    assert wired.annotated == 1.0 and wired.layers["a"] > 0 and wired.parts["logic"] == 0
+
+
+@pytest.mark.parametrize("text", ["", "*C_UNIT 1 FF\n", "*D_NET *1 2.0\n*CONN\n*P clk_i I\n"])
+def test_what_is_no_spef_is_refused(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "final.spef"
+    path.write_text(text)
+    with pytest.raises(ConfigurationError, match="SPEF"):
+        wire_loads(path)
+
+
+def test_a_memory_has_buses_and_units_of_its_own(platform: Platform, tmp_path: Path) -> None:
+    library = tmp_path / "ram.lib"
+    library.write_text(MEMORY)
+    cells = {"u_m/ram": ("ram", "clk=clk_i we=we_i rd[0]=y_o rd[1]=z_o")}
+    macro = module("top", "clk_i we_i", "y_o z_o", cells)
+    activity = {
+        "": {"clk_i": 2000, "we_i": 1000},
+        "u_m/ram": {"clk": 2000, "we": 1000, "rd[0]": 400, "rd[1]": 0},
+    }
+    write_json(Netlist("top", {"top": macro}), tmp_path / "netlist.json")
+    (tmp_path / "run.saif").write_text(saif(activity))
+    liberties = [merged_liberty(platform, Corner.TT, tmp_path), library]
+    simulated = Simulated(tmp_path / "run.saif", "bench/u_dut", images=1)
+    given = (tmp_path / "netlist.json", liberties, Corner.TT, 1000.0, simulated)
+    power = measure_power(*given, memories=["ram"])
+    # 0.002 pJ an edge of the clock while the pin is low (nine tenths of the time), 5 fF at it, 1 uW of leakage.
+    assert power.parts["memory"] == pytest.approx(watts(0, 3.898, 0.4) + 1e-6)
+    assert power.parts["clock"] == pytest.approx(2 * 0.9 * 2e-6 + watts(0, 5.0, 2.0))
+    assert power.annotated == 1.0
 
 
 @needs_opensta
