@@ -142,7 +142,8 @@ def layer_of(pin: str) -> str:
 
     What was derived from a layer (`u_stem__fork0`) belongs to it. A pin of a cell at the top is in no part.
     """
-    instances = [part for part in pin.replace(".", "/").split("/")[:-1] if part.startswith("u_")]
+    *around, _cell, _pin = ("", *pin.replace(".", "/").split("/"))
+    instances = [part for part in around if part.startswith("u_")]
     inner = [part for part in instances if part not in _OUTER]
     return inner[0].removeprefix("u_").split("__")[0] if inner else ""
 

@@ -211,6 +211,7 @@ def test_a_path_with_a_brace_is_refused(tmp_path: Path) -> None:
         ("u_network/u_fc.u_kernel.n1_inv/Y", "fc"),
         ("u_npu/u_lane0/_1_/Y", "npu"),
         ("u_network/_3_/Y", ""),
+        ("u_npu_quiet_n_g/C", ""),
         ("data_i[3]", ""),
     ],
 )
