@@ -30,8 +30,10 @@ class Comparison:
 def compared(wanted: Cut, given: Cut, where: str) -> Comparison:
     """Return how to compare the RTL's cut with the netlist's.
 
+    A register that the other side lacks is a free input: what depends on it is not equal.
+
     Raises:
-        MismatchError: if ports, instances or registers have no counterpart.
+        MismatchError: if ports or instances have no counterpart.
     """
     _same(wanted.outputs, given.outputs, where)
     _same(wanted.inputs, given.inputs, where)
@@ -39,10 +41,6 @@ def compared(wanted: Cut, given: Cut, where: str) -> Comparison:
     inputs = [([wanted.inputs[name]], [given.inputs[name]]) for name in wanted.inputs]
     pairs = [(name, wanted.outputs[name], given.outputs[name]) for name in wanted.outputs]
     for rtl, own in groups:
-        if own and not rtl:
-            raise MismatchError(
-                "a register of the netlist is none of the RTL's", where=where, got=own[0].names[0]
-            )
         inputs.append(([register.state for register in rtl], [register.state for register in own]))
         pairs += _register_pairs(rtl, own)
     return Comparison(
@@ -56,7 +54,9 @@ def compared(wanted: Cut, given: Cut, where: str) -> Comparison:
 
 def _register_pairs(rtl: Sequence[Register], own: Sequence[Register]) -> Iterator[tuple[str, Signal, Signal]]:
     """Yield what must be equal: the first of each side, and each other one with the first of the other side."""
-    couples = [(rtl[0], one) for one in own] + [(one, own[0]) for one in rtl[1:] if own]
+    if not rtl or not own:
+        return
+    couples = [(rtl[0], one) for one in own] + [(one, own[0]) for one in rtl[1:]]
     for left, right in couples:
         name = right.names[0]
         yield f"next value of {name}", left.following, right.following

@@ -23,7 +23,7 @@ _RTL_GATES = {
 _NEXT_IF_OPEN = 0b11000101
 """Of a register's output, its input and its clock gate's enable: what it keeps next, the inverse of its output."""
 
-_CLOCKED = frozenset({facts.REGISTER, facts.RESET_REGISTER})
+_CLOCKED = frozenset({*facts.REGISTERS, facts.RESET_REGISTER})
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,7 @@ from hsflow_asap7.functions import truth_table
 from hsflow_asap7.library import LibraryCell
 from hsflow_asap7.netlist import Bit, Cell, Module, Origin
 
-FULL_ADDER, HALF_ADDER = "hsflow_full_adder", "hsflow_half_adder"
+FULL_ADDER, HALF_ADDER = ADDERS = ("hsflow_full_adder", "hsflow_half_adder")
 _REGISTERS = {"$_DFF_P_": None, "$_DFF_PN0_": 0, "$_DFF_PN1_": 1}
 """Yosys' registers by their value after reset."""
 
@@ -102,7 +102,7 @@ class Reader:
 
     def _node(self, cell: Cell, literals: _Literals) -> Node | None:
         pins = {pin: bits[0] for pin, bits in cell.pins.items() if len(bits) == 1}
-        if cell.type in (FULL_ADDER, HALF_ADDER):
+        if cell.type in ADDERS:
             full = cell.type == FULL_ADDER
             inputs = tuple(literals.of(pins[pin]) for pin in (("A", "B", "CI") if full else ("A", "B")))
             kind = self.chooser.full_adder if full else self.chooser.half_adder

@@ -64,10 +64,16 @@ class Module:
 
 @dataclass(frozen=True)
 class Netlist:
-    """Hold the modules below `top`; what is no module is a library cell."""
+    """Hold the modules below `top`; what is neither one of them nor of those left out, `blackboxes`, is a library cell."""
 
     top: str
     modules: Mapping[str, Module]
+    blackboxes: Mapping[str, Module] = field(default_factory=dict)
+
+    @property
+    def known(self) -> Mapping[str, Module]:
+        """Return every module that may be instantiated."""
+        return {**self.blackboxes, **self.modules}
 
     @cached_property
     def instances(self) -> Mapping[str, int]:
@@ -84,7 +90,7 @@ class Netlist:
         count: Counter[str] = Counter()
         for name, times in self.instances.items():
             for cell, number in Counter(cell.type for cell in self.modules[name].cells.values()).items():
-                if cell not in self.modules:
+                if cell not in self.modules and cell not in self.blackboxes:
                     count[cell] += times * number
         return dict(sorted(count.items()))
 
@@ -116,27 +122,33 @@ def total_area(cells: Mapping[str, int], areas: Mapping[str, float]) -> float:
 
 
 def read_netlist(path: Path) -> Netlist:
-    """Read what Yosys' `write_json` or `write_json` here wrote; library cells' blackboxes are left out.
+    """Read what Yosys' `write_json` or `write_json` here wrote.
 
     Raises:
         ModelError: if no module is the top.
     """
     data = json.loads(path.read_text(encoding="utf-8"))
-    modules = {name: value for name, value in data["modules"].items() if not _is_blackbox(value)}
-    tops = [name for name, value in modules.items() if "top" in value.get("attributes", {})]
+    found = {name: _module(name, value) for name, value in data["modules"].items()}
+    attributes = {name: value.get("attributes", {}) for name, value in data["modules"].items()}
+    tops = [name for name, own in attributes.items() if "top" in own]
     if len(tops) != 1:
         raise ModelError("a netlist must have one top module", where=str(path), got=tops)
-    return Netlist(tops[0], {name: _module(name, value) for name, value in modules.items()})
+    left_out = {name for name, own in attributes.items() if "blackbox" in own}
+    modules = {name: module for name, module in found.items() if name not in left_out}
+    return Netlist(
+        tops[0], modules, {name: found[name] for name in sorted(left_out & _instantiated(modules))}
+    )
 
 
 def write_json(netlist: Netlist, path: Path) -> None:
     """Write a netlist so that `read_netlist` and Yosys read it."""
-    modules = {name: _json(module, name == netlist.top) for name, module in netlist.modules.items()}
+    attributes = {**dict.fromkeys(netlist.blackboxes, "blackbox"), netlist.top: "top"}
+    modules = {name: _json(module, attributes.get(name)) for name, module in netlist.known.items()}
     path.write_text(json.dumps({"creator": "hsflow", "modules": modules}), encoding="utf-8")
 
 
-def _is_blackbox(module: Mapping[str, Any]) -> bool:
-    return bool(module.get("attributes", {}).keys() & {"blackbox", "whitebox"})
+def _instantiated(modules: Mapping[str, Module]) -> set[str]:
+    return {cell.type for module in modules.values() for cell in module.cells.values()}
 
 
 def _module(name: str, data: Mapping[str, Any]) -> Module:
@@ -174,7 +186,7 @@ def _rank(name: str) -> tuple[bool, int, str]:
     return not _REGISTER_NAME.search(name), len(name), name
 
 
-def _json(module: Module, is_top: bool) -> dict[str, Any]:
+def _json(module: Module, attribute: str | None) -> dict[str, Any]:
     ports = {name: {"direction": port.direction, "bits": port.bits} for name, port in module.ports.items()}
     cells = {
         name: {
@@ -189,7 +201,7 @@ def _json(module: Module, is_top: bool) -> dict[str, Any]:
     names = {
         name: _json_net(bit, module) for bit, name in module.net_names.items() if name not in module.ports
     }
-    attributes = {"top": "1"} if is_top else {}
+    attributes = {attribute: "1"} if attribute else {}
     return {"attributes": attributes, "ports": ports, "cells": cells, "netnames": names}
 
 

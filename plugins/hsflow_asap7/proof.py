@@ -3,8 +3,8 @@
 
 Yosys turns the RTL into simple gates, with no adder cell, clock gate or phase; ABC then proves every output and every
 register's next value equal (SAT sweeping). A netlist's register stands for the RTL's register of the same name, inverted or
-not, with the same clock and reset; a clock gate is taken for an enable. Registers that the RTL has and the netlist lacks are
-free inputs: a netlist that depends on them is not proved.
+not, with the same clock and reset; a clock gate is taken for an enable. A register that only one side has is a free input:
+what depends on it is not proved.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _CONFLICTS = 1_000_000
 """SAT conflicts at a node after which ABC gives up."""
 
 _EQUAL, _DIFFERENT = "Networks are equivalent", "NOT EQUIVALENT"
-_FAILED_OUTPUT = re.compile(r"zero-based number (\d+)")
+_FAILED_OUTPUT = re.compile(r"(?:zero-based number|Output) (\d+)")
 
 
 @dataclass(frozen=True)
@@ -67,8 +67,8 @@ def prove(
         raise MismatchError("RTL and netlist have other modules", where=netlist.top, got=", ".join(different))
     registers = outputs = 0
     for name, module in netlist.modules.items():
-        given = cut_netlist(module, netlist.modules, read_cells(platform))
-        wanted = cut_rtl(reference.modules[name], reference.modules)
+        given = cut_netlist(module, netlist.known, read_cells(platform))
+        wanted = cut_rtl(reference.modules[name], reference.known)
         comparison = compared(wanted, given, name)
         _prove_module(name, comparison, folder)
         registers += comparison.registers

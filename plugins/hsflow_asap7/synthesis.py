@@ -17,8 +17,9 @@ from hsflow.process import run
 from hsflow.templates import render
 from hsflow_asap7 import facts
 from hsflow_asap7.choices import Chooser
+from hsflow_asap7.drive import driven
 from hsflow_asap7.library import read_cells
-from hsflow_asap7.logic import Reader
+from hsflow_asap7.logic import ADDERS, Reader
 from hsflow_asap7.netlist import Netlist, read_netlist, total_area, write_json
 from hsflow_asap7.platform import Corner, Platform, cell_areas, mapping_liberty
 from hsflow_asap7.polarity import mapped
@@ -28,6 +29,9 @@ SCRIPT, LOG, GATES = "synthesis.ys", "synthesis.log", "gates.json"
 NETLIST_VERILOG, NETLIST_JSON = "netlist.v", "netlist.json"
 LEAST_GATED = 4
 """A clock gate costs as much as multiplexers before three registers or so."""
+
+CARRY_PS, ROUND_TRIP_PS = 37.0, 150.0
+"""What a full adder's carry takes at TT, and a register's output, a gate and a register's set-up time together."""
 
 _WORD = re.compile(r"[\w./+-]+")
 _TEMPLATES = "hsflow_targets"
@@ -46,6 +50,11 @@ class SynthesisOptions:
     carry_save: bool = False
     clock_ps: float = 1000.0
     flatten: bool = False
+
+    @property
+    def longest_chain(self) -> int:
+        """Return how many full adders' carries fit between two registers."""
+        return max(1, int((self.clock_ps - ROUND_TRIP_PS) / CARRY_PS))
 
 
 @dataclass(frozen=True)
@@ -85,6 +94,7 @@ def synthesize(
     yosys = resolve("yosys")
     done = run([*yosys.argv, "-s", SCRIPT], cwd=folder, env=yosys.env, log=folder / LOG)
     netlist = on_cells(read_netlist(folder / GATES), platform, options.adders == "full-adder")
+    netlist = driven(netlist, read_cells(platform))
     write_verilog(netlist, folder / NETLIST_VERILOG)
     write_json(netlist, folder / NETLIST_JSON)
     cells = netlist.cell_counts()
@@ -141,6 +151,7 @@ def script(top: str, options: SynthesisOptions, paths: Paths, parameters: Mappin
         adders=options.adders,
         carry_save=options.carry_save,
         flatten=options.flatten,
+        longest_chain=options.longest_chain,
         sources=paths.words(paths.sources),
         blackboxes=paths.words(paths.blackboxes),
         cells=paths.word(templates / "cells.v"),
@@ -158,5 +169,7 @@ def on_cells(netlist: Netlist, platform: Platform, with_adders: bool = True) -> 
 
     Without adders no cell is taken that ABC would not take by itself.
     """
-    reader = Reader(Chooser(platform, with_adders), read_cells(platform), netlist.modules)
-    return Netlist(netlist.top, {name: mapped(module, reader) for name, module in netlist.modules.items()})
+    reader = Reader(Chooser(platform, with_adders), read_cells(platform), netlist.known)
+    modules = {name: mapped(module, reader) for name, module in netlist.modules.items()}
+    blackboxes = {name: module for name, module in netlist.blackboxes.items() if name not in ADDERS}
+    return Netlist(netlist.top, modules, blackboxes)

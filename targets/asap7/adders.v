@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // Yosys techmap: additions become chains of full adders, and of half adders where one of a bit's three inputs is known.
-// A subtraction's one enters as the carry.
+// A subtraction's one enters as the carry. A chain of more than HSFLOW_LONGEST_CHAIN adders would miss the clock: such
+// a sum is left to Yosys, which looks its carries ahead.
 
 (* techmap_celltype = "$alu" *)
 module hsflow_chain (A, B, CI, BI, X, Y, CO);
@@ -79,14 +80,34 @@ module hsflow_chain (A, B, CI, BI, X, Y, CO);
   assign carry[0] = CI;
   assign CO = carry[Y_WIDTH:1];
 
+  // A sum with a constant is smaller in gates than in half adders.
+  localparam Constant = &AKnown || &BKnown;
+
+  // How many bits the carry ripples through.
+  function integer chain;
+    input unused;
+    integer i;
+    begin
+      chain = 0;
+      for (i = 0; i < Y_WIDTH; i = i + 1) begin
+        if (AKnown[i] + BKnown[i] + (CarryOne[i] || CarryZero[i]) < 2) chain = chain + 1;
+      end
+    end
+  endfunction
+
+  wire _TECHMAP_FAIL_ = !Constant && chain(1'b0) > `HSFLOW_LONGEST_CHAIN;
+
   genvar i;
   generate
     for (i = 0; i < Y_WIDTH; i = i + 1) begin : g_bit
       localparam integer Ones = (AKnown[i] && AOne[i]) + (BKnown[i] && BOne[i]) + CarryOne[i];
       localparam integer Zeros = (AKnown[i] && !AOne[i]) + (BKnown[i] && !BOne[i]) + CarryZero[i];
-      if (Ones + Zeros == 0) begin : g_full
+      if (Constant || Ones + Zeros > 1) begin : g_gates
+        assign Y[i] = a[i] ^ b[i] ^ carry[i];
+        assign carry[i+1] = (a[i] & b[i]) | (a[i] & carry[i]) | (b[i] & carry[i]);
+      end else if (Ones + Zeros == 0) begin : g_full
         hsflow_full_adder cell_i (.A(a[i]), .B(b[i]), .CI(carry[i]), .CO(carry[i+1]), .S(Y[i]));
-      end else if (Ones + Zeros == 1) begin : g_half
+      end else begin : g_half
         wire first = AKnown[i] ? b[i] : a[i];
         wire second = (CarryOne[i] || CarryZero[i]) ? b[i] : carry[i];
         if (Ones == 1) begin : g_plus_one
@@ -98,9 +119,6 @@ module hsflow_chain (A, B, CI, BI, X, Y, CO);
         end else begin : g_plain
           hsflow_half_adder cell_i (.A(first), .B(second), .CO(carry[i+1]), .S(Y[i]));
         end
-      end else begin : g_wire
-        assign Y[i] = a[i] ^ b[i] ^ carry[i];
-        assign carry[i+1] = (a[i] & b[i]) | (a[i] & carry[i]) | (b[i] & carry[i]);
       end
     end
   endgenerate
