@@ -38,8 +38,8 @@ lint-python: setup-dev
 	"$(BIN)/ruff" format --check .
 	"$(BIN)/mypy"
 	"$(BIN)/mypy" cores/hsflow/generator.py
-	cd targets && MYPYPATH=..:. "$(abspath $(BIN))/mypy" --config-file ../pyproject.toml \
-	  --namespace-packages --explicit-package-bases edalize/flows/hsflow.py edalize/build_runners/hsflow.py
+	cd targets && MYPYPATH=..:../plugins:. "$(abspath $(BIN))/mypy" --config-file ../pyproject.toml \
+	  --namespace-packages --explicit-package-bases edalize/flows/*.py edalize/tools/*.py edalize/build_runners/*.py
 
 lint-rtl: setup
 	for core in $(LIBRARY:%=hsflow:rtl:%) $(DESIGNS); do "$(BIN)/fusesoc" run --target=lint "$$core"; done

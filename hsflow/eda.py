@@ -4,7 +4,7 @@
 A hardened design becomes a FuseSoC core with four filesets:
 
     rtl          the generated modules; depends on hsflow's RTL library
-    testbench    `tb/hsflow_tb.sv`, in simulations only; it has the tag `simulation`, so that no synthesis reads it
+    testbench    `tb/hsflow_tb.sv`, in simulations only
     data         the files that `hsflow.results` lists, copied to the work root by their base names
 
 and the targets that plugins offer by the hook `hsflow_targets`. A core that depends on it
@@ -70,8 +70,6 @@ CAPI = "CAPI=2"
 TESTBENCH = "hsflow_tb"
 TESTBENCH_PATH = f"tb/{TESTBENCH}.sv"
 RTL_LIBRARY = ("axil", "npu", "pool", "requantize", "stream", "window")
-SIMULATION_TAG = "simulation"
-"""What Edalize's synthesis tools know a file by that they must not read."""
 VERSION = "0.1.0"
 _SIMULATION_FILESETS = ("simulation ? (testbench)", "simulation ? (data)")
 _VLNV = re.compile(r"[A-Za-z0-9_.-]+(:[A-Za-z0-9_.-]+){3}")
@@ -270,11 +268,7 @@ def _filesets(files: Sequence[DesignFile], library: Iterable[str]) -> dict[str, 
     depend = [f"hsflow:rtl:{core}" for core in library]
     return {
         "rtl": {"depend": depend, "files": paths[FileRole.RTL], "file_type": "systemVerilogSource"},
-        "testbench": {
-            "files": paths[FileRole.TESTBENCH],
-            "file_type": "systemVerilogSource",
-            "tags": [SIMULATION_TAG],
-        },
+        "testbench": {"files": paths[FileRole.TESTBENCH], "file_type": "systemVerilogSource"},
         "data": {"files": data},
     }
 

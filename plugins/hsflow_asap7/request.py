@@ -21,8 +21,8 @@ _PS_PER_US = 1e6
 class Request(BaseModel):
     """Hold the design, the library, the clock, and the tools' options. Paths are relative to the work root.
 
-    `testbench` are the sources of the gate-level simulation beside the netlist, and `conditions` how it is driven;
-    `records` are where builds of the cores may have left their figures.
+    `testbench` are the sources of the gate-level simulation beside the netlist, `data` what it reads, and `conditions` how
+    it is driven; `records` are where builds of the cores may have left their figures.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -31,6 +31,7 @@ class Request(BaseModel):
     top: str
     sources: tuple[str, ...] = Field(min_length=1)
     testbench: tuple[str, ...] = ()
+    data: tuple[str, ...] = ()
     records: tuple[str, ...] = ()
     platform_folder: str
     clock_mhz: float = Field(gt=0)

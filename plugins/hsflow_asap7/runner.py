@@ -139,14 +139,14 @@ def outcome(step: Step, request: Request, work_root: Path) -> Record:
     if record is None or not _is_current(record, begun.key, work_root):
         raise HsflowError(
             f"the step '{step.name}' has no result of these inputs", where=str(work_root / step.name),
-            got=record and record.reason, hint="run the target again",
+            got=(record and record.reason) or None, hint="run the target again",
         )  # fmt: skip
     return record
 
 
-def figures_of(step: Step, work_root: Path) -> metrics.Metrics:
-    """Return what a finished step measured."""
-    return metrics.from_json((work_root / step.name / METRICS).read_bytes())
+def figures_of(folder: Path) -> metrics.Metrics:
+    """Return what the finished step of a folder measured."""
+    return metrics.from_json((folder / METRICS).read_bytes())
 
 
 def _begin(step: Step, request: Request, work_root: Path) -> Record:

@@ -14,6 +14,9 @@ from hsflow.results import METRICS
 from hsflow_asap7.request import Request
 from hsflow_asap7.runner import Record, Status, Step, figures_of, outcome, say
 
+_PIPE_WIDTH = 200
+"""The width of the table in a file or a pipe, where no name needs to be cut."""
+
 
 def discard(work_root: Path) -> None:
     """Remove an earlier run's metrics.json: none is there until a run has ended well."""
@@ -46,7 +49,10 @@ def show(steps: Iterable[Step], found: metrics.Metrics) -> None:
     """Print the figures, and which steps were skipped."""
     from rich.console import Console
 
-    Console().print(metrics.render(found))
+    console = Console()
+    if not console.is_terminal:
+        console.width = _PIPE_WIDTH
+    console.print(metrics.render(found))
     for line in statements(steps, found):
         say(line)
 
@@ -80,7 +86,7 @@ def _of_the_steps(records: Iterable[tuple[Step, Record]], work_root: Path) -> di
         status = str(record.status) if done else f"{record.status}: {record.reason}"
         found[status_name(step)] = make_metric(status_name(step), status)
         if done:
-            found.update(figures_of(step, work_root))
+            found.update(figures_of(work_root / step.name))
             found.update(_taken(step, record))
     return found
 

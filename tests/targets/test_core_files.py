@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from hsflow_asap7.plugin import TARGET
 from hsflow_fusesoc.targets import TARGETS
 
-from hsflow.design import DesignFile, FileRole
-from hsflow.eda import SIMULATION_TAG, core_file, core_targets, plusarg_parameters
+from hsflow.eda import core_targets, plusarg_parameters
 from hsflow.targets import Target
 
 CORE = Path(__file__).parents[2] / "cores" / "hashiflex" / "hashiflex.core"
@@ -31,8 +31,8 @@ def _comparable(target: dict[str, Any]) -> dict[str, Any]:
 
 def test_hashiflex_has_the_targets_of_every_packaged_core() -> None:
     written = _hashiflex()["targets"]
-    generated = core_targets("hashiflex", TARGETS)
-    for name in ("sim", "stress", "icarus", "lint"):
+    generated = core_targets("hashiflex", (*TARGETS, TARGET))
+    for name in ("sim", "stress", "icarus", "lint", "asap7"):
         assert _comparable(written[name]) == _comparable(generated[name]), name
     assert _comparable(written["default"]) == _comparable(generated["sim"])
 
@@ -41,14 +41,6 @@ def test_hashiflex_has_the_testbench_s_parameters() -> None:
     written = _hashiflex()["parameters"]
     assert set(written) == set(plusarg_parameters())
     assert {entry["paramtype"] for entry in written.values()} == {"plusarg"}
-
-
-def test_no_synthesis_reads_the_testbench() -> None:
-    roles = {"rtl/toy.sv": FileRole.RTL, "tb/bench.sv": FileRole.TESTBENCH}
-    files = [DesignFile(path, "", role) for path, role in roles.items()]
-    filesets = yaml.safe_load(core_file("a:b:toy:1", "toy", files).text)["filesets"]
-    assert filesets["testbench"]["tags"] == [SIMULATION_TAG]
-    assert "tags" not in filesets["rtl"]
 
 
 def test_a_target_names_its_top_module() -> None:

@@ -4,8 +4,10 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 from pathlib import Path
 
+from hsflow_asap7.plugin import TARGET
 from hsflow_fusesoc.targets import TARGETS
 
 from hsflow.design import DesignFile, FileRole
@@ -89,6 +91,17 @@ def design_files() -> tuple[DesignFile, ...]:
     rtl = (Path(__file__).parent / "toy" / "toy.sv").read_text(encoding="utf-8")
     data = tuple(DesignFile(f"data/{name}", text, FileRole.DATA) for name, text in data_files().items())
     return (DesignFile("rtl/toy.sv", rtl, FileRole.RTL), testbench(), *data)
+
+
+def write_toy_chip(folder: Path) -> None:
+    """Write the toy with the target `asap7`; its product is a sum of shifts, which is quickly proved."""
+    rtl, *others = design_files()
+    product = "held_q * $signed(class_q + 32'd1)"
+    if product not in rtl.text:
+        raise ValueError(f"toy.sv has no {product}")
+    shifts = "(class_q[1] ? held_q <<< 1 : '0) + (class_q[0] ? held_q <<< 1 : held_q)"
+    files = (replace(rtl, text=rtl.text.replace(product, shifts)), *others)
+    write_output(folder, (*files, core_file(VLNV, "toy", files, targets=[TARGET], library=())))
 
 
 def write_toy_core(folder: Path, vlnv: str = VLNV) -> None:

@@ -1,0 +1,89 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Where a netlist's area is: by the instances in its top modules, and by what the cells are for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from functools import cache
+
+from pydantic import BaseModel, ConfigDict
+
+from hsflow_asap7.facts import FULL_ADDER, HALF_ADDER
+from hsflow_asap7.netlist import Module, Netlist
+
+KINDS = ("adders", "registers", "inverters and buffers", "other gates")
+_PREFIXES = (("DFF", "registers"), ("DLL", "registers"), ("DHL", "registers"), ("ICG", "registers"))
+_REPEATERS = ("INV", "BUF", "HB", "CKINV")
+_DEPTH = 2
+"""Instances in the top, and instances in those: a network's layers are there."""
+
+
+class Part(BaseModel):
+    """Hold an instance: its module, its area in um2 by kind of cell, and the instances in it down to a depth."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: str
+    module: str
+    um2: dict[str, float]
+    parts: tuple[Part, ...] = ()
+
+    @property
+    def total(self) -> float:
+        """Return the area of all cells, in um2."""
+        return sum(self.um2.values())
+
+
+class Inventory(BaseModel):
+    """Hold what later steps ask of a netlist, which takes long to read: the top's ports, its cells, where its area is."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    ports: tuple[str, ...]
+    cells: dict[str, int]
+    area: Part
+
+
+def kind_of(cell: str) -> str:
+    """Return what a cell is for, one of KINDS."""
+    if cell in (FULL_ADDER, HALF_ADDER):
+        return "adders"
+    if cell.startswith(_REPEATERS):
+        return "inverters and buffers"
+    return next((kind for prefix, kind in _PREFIXES if cell.startswith(prefix)), "other gates")
+
+
+def inventory_of(netlist: Netlist, areas: Mapping[str, float]) -> Inventory:
+    """Return the inventory of a netlist; `areas` are the cells', in um2."""
+    ports = tuple(netlist.modules[netlist.top].ports)
+    return Inventory(ports=ports, cells=dict(netlist.cell_counts()), area=area_of(netlist, areas))
+
+
+def area_of(netlist: Netlist, areas: Mapping[str, float]) -> Part:
+    """Return the top with its parts; `areas` are the cells', in um2."""
+    return _Areas(netlist, areas).part(netlist.top, netlist.top, _DEPTH)
+
+
+class _Areas:
+    def __init__(self, netlist: Netlist, areas: Mapping[str, float]) -> None:
+        self.modules, self.areas = netlist.modules, areas
+        self.of_module = cache(self._of_module)
+
+    def part(self, name: str, module: str, depth: int) -> Part:
+        inner = self._instances(self.modules[module]) if depth else ()
+        parts = tuple(self.part(name, child, depth - 1) for name, child in inner)
+        return Part(name=name, module=module, um2=dict(self.of_module(module)), parts=parts)
+
+    def _instances(self, module: Module) -> Iterator[tuple[str, str]]:
+        return ((name, cell.type) for name, cell in module.cells.items() if cell.type in self.modules)
+
+    def _of_module(self, name: str) -> Mapping[str, float]:
+        found = dict.fromkeys(KINDS, 0.0)
+        for cell in self.modules[name].cells.values():
+            if cell.type in self.modules:
+                inner = self.of_module(cell.type)
+            else:
+                inner = {kind_of(cell.type): self.areas[cell.type]}
+            for kind, um2 in inner.items():
+                found[kind] += um2
+        return found
