@@ -26,6 +26,7 @@ from hsflow_asap7.polarity import mapped
 from hsflow_asap7.structural import write_verilog
 
 SCRIPT, LOG, GATES = "synthesis.ys", "synthesis.log", "gates.json"
+LIBERTY = "liberty"
 NETLIST_VERILOG, NETLIST_JSON = "netlist.v", "netlist.json"
 LEAST_GATED = 4
 """A clock gate costs as much as multiplexers before three registers or so."""
@@ -87,13 +88,28 @@ def synthesize(
         ConfigurationError: if a path cannot be a word of a script, or the platform lacks a file.
     """
     started = time.monotonic()
-    folder.mkdir(parents=True, exist_ok=True)
-    liberty = mapping_liberty(platform, Corner.TT, folder.parent / "liberty")
+    liberty = mapping_liberty(platform, Corner.TT, folder.parent / LIBERTY)
     paths = Paths(folder, liberty, tuple(sources), tuple(blackboxes))
-    (folder / SCRIPT).write_text(script(top, options, paths, parameters or {}), encoding="utf-8")
+    netlist, peak_mib = map_to_cells(top, options, paths, platform, parameters or {})
+    return finish(netlist, platform, folder, started, peak_mib)
+
+
+def map_to_cells(
+    top: str, options: SynthesisOptions, paths: Paths, platform: Platform, parameters: Mapping[str, int]
+) -> tuple[Netlist, float]:
+    """Return the netlist of `top`, on cells that need not be strong enough yet, and Yosys' peak MiB."""
+    folder = paths.folder
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / SCRIPT).write_text(script(top, options, paths, parameters), encoding="utf-8")
     yosys = resolve("yosys")
     done = run([*yosys.argv, "-s", SCRIPT], cwd=folder, env=yosys.env, log=folder / LOG)
-    netlist = on_cells(read_netlist(folder / GATES), platform, options.adders == "full-adder")
+    gates = read_netlist(folder / GATES)
+    (folder / GATES).unlink()
+    return on_cells(gates, platform, options.adders == "full-adder"), done.rss_mb
+
+
+def finish(netlist: Netlist, platform: Platform, folder: Path, started: float, peak_mib: float) -> Synthesis:
+    """Give a netlist's drivers their strengths, and write it."""
     netlist = driven(netlist, read_cells(platform))
     write_verilog(netlist, folder / NETLIST_VERILOG)
     write_json(netlist, folder / NETLIST_JSON)
@@ -104,7 +120,7 @@ def synthesize(
         total_area(cells, cell_areas(platform)),
         cells,
         time.monotonic() - started,
-        done.rss_mb,
+        peak_mib,
     )
 
 
