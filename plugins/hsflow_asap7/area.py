@@ -35,11 +35,14 @@ class Part(BaseModel):
 
 
 class Inventory(BaseModel):
-    """Hold what later steps ask of a netlist, which takes long to read: the top's ports, its cells, where its area is."""
+    """Hold what later steps ask of a netlist, which takes long to read.
+
+    `ports` are the top's with their widths in bits, `cells` how many there are of each, `area` where they are.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    ports: tuple[str, ...]
+    ports: dict[str, int]
     cells: dict[str, int]
     area: Part
 
@@ -55,7 +58,7 @@ def kind_of(cell: str) -> str:
 
 def inventory_of(netlist: Netlist, areas: Mapping[str, float]) -> Inventory:
     """Return the inventory of a netlist; `areas` are the cells', in um2."""
-    ports = tuple(netlist.modules[netlist.top].ports)
+    ports = {name: len(port.bits) for name, port in netlist.modules[netlist.top].ports.items()}
     return Inventory(ports=ports, cells=dict(netlist.cell_counts()), area=area_of(netlist, areas))
 
 

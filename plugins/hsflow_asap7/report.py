@@ -21,6 +21,7 @@ from hsflow.report.content import (
     Histogram,
     Panel,
     Paragraph,
+    Picture,
     Region,
     RegionGroup,
     Section,
@@ -30,9 +31,11 @@ from hsflow.report.content import (
 )
 from hsflow.report.result import Result, Run
 from hsflow_asap7.area import KINDS, Inventory, Part
+from hsflow_asap7.chip import INVENTORY, POWER, POWERS, TIMING, TIMINGS
+from hsflow_asap7.layout_steps import PICTURE
 from hsflow_asap7.power import Power
-from hsflow_asap7.steps import INVENTORY, POWER, POWERS, STEPS, TIMING, TIMINGS
-from hsflow_asap7.summary import status_name
+from hsflow_asap7.steps import STEPS
+from hsflow_asap7.summary import statements, status_name
 from hsflow_asap7.timing import PathPoint, Timing
 
 _MARK = "synth__status"
@@ -44,7 +47,8 @@ _FACTS = (
     ("Highest clock, typical", "timing__fmax__corner:tt", 1.0, "MHz"),
     ("Power, typical", "power__total", _MILLI, "mW"),
     ("Energy", "power__energy_per_image", _NANO, "nJ/image"),
-    ("Area of the layout", "design__core__area", 1.0, "µm²"),
+    ("Slack with wires, typical", "finish__timing__setup__ws__corner:tt", 1.0, "ps"),
+    ("Area of the layout's core", "finish__design__core__area", 1.0, "µm²"),
 )
 
 
@@ -63,12 +67,11 @@ def _statements(run: Run) -> Iterator[Paragraph]:
     yield Paragraph(
         f"{run.place}: what the tools of chip design measured of this very design, on ASAP7's cells."
     )
-    for step in STEPS.values():
-        status = run.metrics.get(status_name(step))
-        if status is None:
-            yield Paragraph(f"{step.name} was not asked for.", Tone.NOTE)
-        elif status.value != "done":
-            yield Paragraph(f"{step.name} was {status.value}.", Tone.NOTE)
+    unknown = [step.name for step in STEPS.values() if status_name(step) not in run.metrics]
+    if unknown:
+        yield Paragraph(f"Not asked for: {', '.join(unknown)}.", Tone.NOTE)
+    for line in statements(STEPS.values(), run.metrics):
+        yield Paragraph(f"{line}.", Tone.NOTE)
 
 
 def _facts(run: Run) -> Iterator[Fact]:
@@ -84,18 +87,21 @@ def _facts(run: Run) -> Iterator[Fact]:
 def _details(run: Run, design: Design) -> Iterator[Content]:
     """Yield what each finished step has to show, from the files in its folder."""
     shown: tuple[tuple[str, str, Callable[[bytes], Iterator[Content]]], ...] = (
+        ("synthesis", INVENTORY, lambda data: _area(Inventory.model_validate_json(data).area, design)),
+        ("timing", TIMING, lambda data: _timing(TIMINGS.validate_json(data), "without wires")),
+        ("power", POWER, lambda data: _power(POWERS.validate_json(data), "without wires")),
         (
-            "synth",
-            f"synthesis/{INVENTORY}",
-            lambda data: _area(Inventory.model_validate_json(data).area, design),
+            "final_timing",
+            TIMING,
+            lambda data: _timing(TIMINGS.validate_json(data), "with the layout's wires"),
         ),
-        ("timing", f"timing/{TIMING}", lambda data: _timing(TIMINGS.validate_json(data))),
-        ("power", f"power/{POWER}", lambda data: _power(POWERS.validate_json(data))),
+        ("final_power", POWER, lambda data: _power(POWERS.validate_json(data), "with the layout's wires")),
+        ("gds", PICTURE, _picture),
     )
-    for prefix, file, content in shown:
-        status = run.metrics.get(f"{prefix}__status")
+    for step, file, content in shown:
+        status = run.metrics.get(status_name(STEPS[step]))
         if status is not None and status.value == "done":
-            yield from content((Path(run.place) / file).read_bytes())
+            yield from content((Path(run.place) / step / file).read_bytes())
 
 
 def _area(top: Part, design: Design) -> Iterator[Content]:
@@ -134,17 +140,22 @@ def _plain(instance: str) -> str:
     return instance.removeprefix("u_").replace("_", " ")
 
 
-def _timing(timings: tuple[Timing, ...]) -> Iterator[Content]:
+def _timing(timings: tuple[Timing, ...], of_what: str) -> Iterator[Content]:
     columns = (Column("Corner", numeric=False), Column("Slack", "ps"), Column("Endpoints that miss"), Column("Highest clock", "MHz"), Column("Critical path", numeric=False))  # fmt: skip
     rows = tuple(_timing_row(timing) for timing in timings)
-    yield Table(f"Setup checks at {timings[0].clock_ps:,g} ps", columns, rows)
+    yield Table(f"Setup checks at {timings[0].clock_ps:,g} ps, {of_what}", columns, rows)
     first = timings[0]
     edges, counts = first.slack_histogram(_BINS)
     text = f"{len(first.setup.slacks):,} endpoints, {first.setup.violations:,} of them below 0 ps, the least at {first.slack_ps:,.1f} ps."
     yield Histogram(
-        f"Slack of every endpoint, corner {first.corner}", text, Axis("Setup slack", "ps"), edges, counts, 0.0
+        f"Slack of every endpoint, corner {first.corner}, {of_what}",
+        text,
+        Axis("Setup slack", "ps"),
+        edges,
+        counts,
+        0.0,
     )
-    yield _path(first)
+    yield _path(first, of_what)
 
 
 def _timing_row(timing: Timing) -> tuple[Cell, ...]:
@@ -157,10 +168,10 @@ def _timing_row(timing: Timing) -> tuple[Cell, ...]:
     )
 
 
-def _path(timing: Timing) -> Table:
+def _path(timing: Timing, of_what: str) -> Table:
     columns = (Column("Pin", numeric=False), Column("Cell", numeric=False), Column("Layer", numeric=False), Column("Arrival", "ps"))  # fmt: skip
     rows = tuple(_path_row(point) for point in timing.setup.path)
-    return Table(f"The critical path, corner {timing.corner}", columns, rows)
+    return Table(f"The critical path, corner {timing.corner}, {of_what}", columns, rows)
 
 
 def _path_row(point: PathPoint) -> tuple[Cell, ...]:
@@ -172,7 +183,7 @@ def _path_row(point: PathPoint) -> tuple[Cell, ...]:
     )
 
 
-def _power(power: Power) -> Iterator[Content]:
+def _power(power: Power, of_what: str) -> Iterator[Content]:
     total = power.total_w or 1.0
     named = {**{f"part: {name}": watts for name, watts in power.parts.items()}}
     layers = sorted(power.layers.items(), key=lambda item: -item[1])
@@ -180,5 +191,15 @@ def _power(power: Power) -> Iterator[Content]:
     rows = tuple(
         BarRow(name, (Bar((watts,), f"{_MILLI * watts:,.3g} mW ({100 * watts / total:.1f} %)"),)) for name, watts in named.items()
     )  # fmt: skip
-    caption = f"Power at {1e6 / power.clock_ps:,g} MHz, from the switching of {power.images:,} real images; glitches and wires are not in it"
+    caption = f"Power at {1e6 / power.clock_ps:,g} MHz, from the switching of {power.images:,} real images, {of_what} and without glitches"
     yield BarChart(caption, "Part, then layer", (Panel("Power", ("mW",)),), rows)
+
+
+def _picture(png: bytes) -> Iterator[Content]:
+    caption = (
+        "The layout: adders blue, registers ochre, inverters and buffers pale green, other gates green, memories plum, taps and "
+        "fill grey; wires of the upper layers over them"
+    )
+    yield Picture(
+        caption, "The cells of the chip in the colours of what they are for, and the power grid", png
+    )

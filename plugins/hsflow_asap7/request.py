@@ -41,6 +41,7 @@ class Request(BaseModel):
     carry_save: bool = True
     flatten: bool = False
     corners: tuple[Corner, ...] = Field(default=(Corner.TT, Corner.SS, Corner.FF), min_length=1)
+    utilization: float = Field(default=0.55, gt=0, lt=1)
     workers: int = Field(default=0, ge=0)
 
     @property

@@ -9,6 +9,7 @@ it depends on, and everything that it wrote, is what it was. A step whose tool i
 
 from __future__ import annotations
 
+import importlib.util
 import resource
 import shutil
 import sys
@@ -79,6 +80,10 @@ class Job:
         return self.work_root / step / name
 
 
+def _nothing(request: Request) -> Sequence[str]:
+    return ()
+
+
 @dataclass(frozen=True)
 class Step:
     """Describe a step.
@@ -87,23 +92,25 @@ class Step:
         name: the step's, and its folder's.
         prefix: how the names of its own figures (status, run time, memory) begin.
         purpose: a few words for people.
-        needs: the steps whose outputs it reads.
-        tools: the programs that it cannot do without.
-        options: the fields of the request that it depends on.
-        inputs: the files of the work root that it reads, beside the outputs of `needs`.
         outputs: the files that it leaves in its folder.
         work: does it and returns its figures.
+        needs: the steps whose outputs it reads.
+        tools: the programs that it cannot do without.
+        modules: the Python modules that it cannot do without.
+        options: the fields of the request that it depends on.
+        inputs: the files of the work root that it reads, beside the outputs of `needs`.
     """
 
     name: str
     prefix: str
     purpose: str
-    needs: tuple[str, ...]
-    tools: tuple[str, ...]
-    options: tuple[str, ...]
-    inputs: Callable[[Request], Sequence[str]]
     outputs: tuple[str, ...]
     work: Callable[[Job], metrics.Metrics]
+    needs: tuple[str, ...] = ()
+    tools: tuple[str, ...] = ()
+    modules: tuple[str, ...] = ()
+    options: tuple[str, ...] = ()
+    inputs: Callable[[Request], Sequence[str]] = _nothing
 
 
 def perform(step: Step, request: Request, work_root: Path) -> Record:
@@ -179,7 +186,13 @@ def _obstacle(step: Step, work_root: Path) -> tuple[str, dict[str, str]]:
         if before is None or before.status is Status.FAILED:
             return f"it needs {name}, which was not done", {}
         if before.status is Status.SKIPPED:
-            return f"it needs {name}, which was skipped", {}
+            return before.reason, {}
+    for module in step.modules:
+        if importlib.util.find_spec(module) is None:
+            return (
+                f"{module}: the Python module is not installed; {sys.executable} -m pip install {module}",
+                {},
+            )
     try:
         return "", {tool: " ".join(resolve(tool).argv) for tool in step.tools}
     except ToolError as error:

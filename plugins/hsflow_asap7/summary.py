@@ -58,9 +58,16 @@ def show(steps: Iterable[Step], found: metrics.Metrics) -> None:
 
 
 def statements(steps: Iterable[Step], found: metrics.Metrics) -> list[str]:
-    """Return a line about each step that was skipped."""
-    values = ((step, found[status_name(step)].value) for step in steps)
-    return [f"{step.name} was {value}" for step, value in values if value != Status.DONE]
+    """Return a line for each reason for which steps were skipped."""
+    reasons: dict[str, list[str]] = {}
+    for step in steps:
+        status = found.get(status_name(step))
+        if status is not None and status.value != Status.DONE:
+            reasons.setdefault(str(status.value), []).append(step.name)
+    return [
+        f"{', '.join(names)} {'was' if len(names) == 1 else 'were'} {reason}"
+        for reason, names in reasons.items()
+    ]
 
 
 def status_name(step: Step) -> str:

@@ -43,7 +43,9 @@ def step(name: str, prefix: str, work: Work, output: str, needs: tuple[str, ...]
     def inputs(request: Request) -> tuple[str, ...]:
         return () if needs else request.sources
 
-    return Step(name, prefix, f"{name} of a toy", needs, (), ("top", "sources"), inputs, (output,), work)
+    return Step(
+        name, prefix, f"{name} of a toy", (output,), work, needs=needs, options=("top", "sources"), inputs=inputs
+    )  # fmt: skip
 
 
 SYNTHESIS = step("synthesis", "synth", synthesize, "netlist.v")
@@ -146,7 +148,7 @@ def test_a_step_whose_tool_is_missing_is_skipped_and_so_are_those_after(
     assert record.status is Status.SKIPPED and not record.outputs
     assert record.reason.startswith("openroad: the tool is not installed; ") and "OpenROAD" in record.reason
     after = perform(TIMING, request_, work_root)
-    assert (after.status, after.reason) == (Status.SKIPPED, "it needs synthesis, which was skipped")
+    assert (after.status, after.reason) == (Status.SKIPPED, record.reason)
     with pytest.raises(ToolError, match="no step could be run"):
         summary.conclude([lacking, TIMING], request_, work_root)
     assert not (work_root / "metrics.json").exists()
@@ -190,6 +192,19 @@ def test_a_skipped_step_has_a_plain_statement_and_no_figure(work_root: Path, req
     assert [name for name in found if name.startswith("timing__")] == ["timing__status"]
     (line,) = summary.statements([SYNTHESIS, lacking], found)
     assert line.startswith("timing was skipped: openroad")
+
+
+def test_one_reason_is_told_once_for_all_its_steps(work_root: Path, request_: Request) -> None:
+    lacking = replace(TIMING, tools=("openroad",))
+    after = replace(TIMING, name="power", prefix="power", needs=("timing",))
+    found = run_all(work_root, request_, SYNTHESIS, lacking, after)
+    (line,) = summary.statements([SYNTHESIS, lacking, after], found)
+    assert line.startswith("timing, power were skipped: openroad: the tool is not installed")
+
+
+def test_a_missing_python_module_is_named(work_root: Path, request_: Request) -> None:
+    record = perform(replace(SYNTHESIS, modules=("no_such_module",)), request_, work_root)
+    assert record.status is Status.SKIPPED and "pip install no_such_module" in record.reason
 
 
 def test_a_run_that_goes_no_further_shows_no_figure_of_an_earlier_one(

@@ -1,11 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The Edalize tool `openroad`: place and route, from the netlist to GDS."""
+"""The Edalize tool `openroad`: place and route, from the netlist to GDS, timing and power with the real wires."""
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from edalize.tools.asap7step import Asap7step
+from hsflow_asap7.layout_steps import LAYOUT_STEPS
 
 
 class Openroad(Asap7step):
@@ -13,4 +14,7 @@ class Openroad(Asap7step):
 
     description = "OpenROAD: from a netlist to a layout"
 
-    STEPS: ClassVar[tuple[str, ...]] = ("layout",)
+    STEPS: ClassVar[tuple[str, ...]] = tuple(step.name for step in LAYOUT_STEPS)
+    TOOL_OPTIONS: ClassVar[dict[str, Any]] = {
+        "utilization": {"type": "real", "desc": "How full of cells the core is made (default 0.55)"},
+    }
