@@ -14,15 +14,21 @@ class Delays:
     """Hold how long the parts of a pipeline stage take at one corner, in ps.
 
     A stage begins with a register (`clk_to_q`) and ends with one (`setup`). In a ripple adder a bit of the sum comes `add`
-    after the latest of its two operands' bits and of the carry into it, and each carry `carry` after the same three. What
-    has n readers comes `fanout * log2(n)` later, by the buffers that drive them.
+    after the latest of its two operands' bits and of the carry into it, and each carry `carry` after the same three; in an
+    adder that looks its carries ahead, since its chain would be too long, a carry takes `carry_ahead`. What has n readers
+    comes `fanout * log2(n)` later, by the buffers that drive them. `gate` is a gate or a multiplexer of two words,
+    `compare` the choice of the larger of two numbers, `requantize` a bias, a shift and a saturation.
     """
 
     clk_to_q: float
     setup: float
     add: float
     carry: float
+    carry_ahead: float
     fanout: float
+    gate: float
+    compare: float
+    requantize: float
 
 
 @dataclass(frozen=True)
@@ -54,14 +60,27 @@ class Technology:
         return self.delays[corner]
 
 
+_FOR_WIRES = 0.1
+_AROUND_CARRIES_PS, _CARRY_PS = 190.0, 34.1
+
+
+def longest_chain(clock_ps: float) -> int:
+    """Return the bits of the longest ripple adder that synthesis builds for a clock of this period.
+
+    Longer ones look their carries ahead: they are faster and larger. Of the period a share is left for wires, and a rest
+    for the registers around the adder, for the sum's last bit, and for some readers.
+    """
+    return max(1, int((clock_ps * (1 - _FOR_WIRES) - _AROUND_CARRIES_PS) / _CARRY_PS))
+
+
 ASAP7 = Technology(
     name="asap7",
     library="ASAP7, 7.5 tracks, RVT",
     full_adder=0.255,
     flip_flop=0.2916,
     delays={
-        "TT": Delays(clk_to_q=59.0, setup=16.3, add=75.0, carry=34.1, fanout=14.0),
-        "SS": Delays(clk_to_q=90.0, setup=32.1, add=110.0, carry=50.9, fanout=28.0),
+        "TT": Delays(59.0, 16.3, 95.0, 34.1, 19.0, fanout=14.0, gate=35.0, compare=150.0, requantize=280.0),
+        "SS": Delays(90.0, 32.1, 145.0, 50.9, 29.0, fanout=28.0, gate=55.0, compare=230.0, requantize=430.0),
     },
 )
 """Areas: random Po2 matrices of 16x96 to 32x192, lowered to adder graphs, synthesized by Yosys 0.70 with the cells FAx1 and

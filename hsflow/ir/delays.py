@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How long adders take: by levels, of which each adder is one, or by time, bit by bit as a ripple adder.
+"""How long adders take: by levels, of which each adder is one, or by time, bit by bit.
 
 A sum of two sums waits for its lowest bits only: while its carry runs up, the operands' upper bits come, too. So a chain of
 ripple adders takes little longer than one of them, and when a value's last bit comes would say too little.
@@ -83,14 +83,16 @@ class LevelTimes:
 
 
 @dataclass(frozen=True, eq=False)
-class RippleTimes:
-    """Compute the times of ripple adders, in the unit of `delays`; rows have a column a bit, the lowest first.
+class AdderTimes:
+    """Compute the times of adders, in the unit of `delays`; rows have a column a bit, the lowest first.
 
-    Rows are as long as the graph's widest value; above a signed value's top bit are copies of it.
+    Rows are as long as the graph's widest value; above a signed value's top bit are copies of it. Adders of more than
+    `longest_chain` bits look their carries ahead, others are ripple adders.
     """
 
     graph: AdderGraph
     delays: Delays
+    longest_chain: int
 
     @property
     def clk_to_q(self) -> float:
@@ -113,7 +115,7 @@ class RippleTimes:
         values = adders + len(self.graph.inputs)
         shifts = -columns.left_shift[adders], -columns.right_shift[adders]
         latest = np.maximum(_moved(left, shifts[0]), _moved(right, shifts[1]))
-        ramp = self.delays.carry * self._bits
+        ramp = self._ramps(adders)
         chained = np.maximum.accumulate(np.where(added, latest - ramp, NEVER), axis=1) + ramp
         times = np.where(added, chained + self.delays.add, latest) + self._load[values, np.newaxis]
         top = np.take_along_axis(times, self.graph.widths[values, np.newaxis] - 1, axis=1)
@@ -128,12 +130,18 @@ class RippleTimes:
         """Return how long it takes from each bit of operands on; the top bit of a signed one is read by all bits above, too."""
         added = self._added[adders]
         rows = behind + self._load[adders + len(self.graph.inputs), np.newaxis]
-        ramp = self.delays.carry * self._bits
+        ramp = self._ramps(adders)
         chained = _from_above(np.where(added, rows + self.delays.add + ramp, NEVER)) - ramp
         needed = np.where(added, chained, rows)
         signed_top = self._top[values] & self._signed[values, np.newaxis]
         found = np.where(signed_top, _moved(_from_above(needed), shifts), _moved(needed, shifts))
         return np.where(self._own[values], found, NEVER)
+
+    def _ramps(self, adders: IntArray) -> FloatArray:
+        """Return how long carries take from bit 0 to each bit of adders."""
+        long = self.graph.adder_bits[adders] > self.longest_chain
+        carries: FloatArray = np.where(long, self.delays.carry_ahead, self.delays.carry)
+        return carries[:, np.newaxis] * self._bits
 
     @cached_property
     def _load(self) -> FloatArray:

@@ -16,9 +16,9 @@ import numpy as np
 from hsflow.errors import ConfigurationError
 from hsflow.fixedpoint import IntArray
 from hsflow.ir.addergraph import AdderGraph
-from hsflow.ir.delays import LevelTimes, RippleTimes
+from hsflow.ir.delays import AdderTimes, LevelTimes
 from hsflow.ir.placement import Ends, Placement, last_use
-from hsflow.technology import Delays
+from hsflow.technology import Delays, longest_chain
 
 _PS_PER_US = 1e6
 NOTHING = Ends()
@@ -97,26 +97,41 @@ class ClockCut:
         """Return the ps that a path may take."""
         return _PS_PER_US / self.clock_mhz * (1 - self.margin)
 
-    def placement(self, graph: AdderGraph, ends: Ends, where: str = "") -> Placement:
+    def placement(self, graph: AdderGraph, ends: Ends = NOTHING, where: str = "") -> Placement:
         """Return how to place the adders of `graph` between what `ends` tells.
 
         Raises:
-            ConfigurationError: if an adder alone takes longer than the clock allows, with the clock that would do.
+            ConfigurationError: if an adder, or what is behind a result, takes longer than the clock allows by itself.
         """
-        found = Placement(RippleTimes(graph, self.delays), self.period, ends)
-        needed = found.alone.max(axis=1, initial=0.0) + self.delays.setup
-        self.check(float(needed.max(initial=0.0)), "an adder", where)
+        found = Placement(
+            AdderTimes(graph, self.delays, longest_chain(_PS_PER_US / self.clock_mhz)), self.period, ends
+        )
+        adders = found.alone.max(axis=1, initial=0.0) + self.delays.setup
+        self.check(float(adders.max(initial=0.0)), "an adder", where)
+        if ends.exit is not None:
+            registered = found.registered[graph.output_values].max(initial=0.0)
+            self.check(float(registered) + ends.exit, "what follows a sum", where)
         return found
 
     def levels_of(self, width: int, where: str = "") -> int:
         """Return how many levels of adders whose sums have `width` bits a stage holds.
 
         Raises:
-            ConfigurationError: if it is none, with the clock that would do.
+            ConfigurationError: if it is none.
         """
-        rest = self.period - self.delays.clk_to_q - self.delays.setup - (width - 1) * self.delays.carry
-        self.check(self.period - rest + self.delays.add, f"an adder of {width} bits", where)
-        return int(rest // self.delays.add)
+        long = width > longest_chain(_PS_PER_US / self.clock_mhz)
+        carry = self.delays.carry_ahead if long else self.delays.carry
+        start = self.delays.clk_to_q + (width - 1) * carry
+        return self.steps(start, self.delays.add, f"an adder of {width} bits", where)
+
+    def steps(self, start: float, step: float, what: str, where: str = "") -> int:
+        """Return how many steps, one behind the other, a stage holds after `start`.
+
+        Raises:
+            ConfigurationError: if it is none.
+        """
+        self.check(start + step + self.delays.setup, what, where)
+        return int((self.period - self.delays.setup - start) // step)
 
     def check(self, needed: float, what: str, where: str) -> None:
         """Refuse what takes longer than the clock allows: `needed` ps, registers included.
@@ -129,10 +144,9 @@ class ClockCut:
             raise ConfigurationError(
                 f"{what} takes longer than the clock allows",
                 where=where or None,
-                got=f"{needed:.0f} ps, where {self.clock_mhz:g} MHz leave {self.period:.0f} ps "
-                f"without the {100 * self.margin:g} % for wires",
+                got=f"{needed:.0f} ps, where a clock of {self.clock_mhz:g} MHz leaves {self.period:.0f} ps",
                 expected=f"a clock of at most {possible} MHz",
-                hint="lower [flow] clock_mhz, or round to fewer bits",
+                hint="lower the clock, or quantize to fewer bits; registers every so many adder levels are not timed",
             )
 
 

@@ -75,7 +75,7 @@ class Placement:
     def alone(self) -> FloatArray:
         """Return the arrivals of each adder's sum if both its operands come out of registers."""
         columns = self.graph.columns
-        left, right = self._registered[columns.left], self._registered[columns.right]
+        left, right = self.registered[columns.left], self.registered[columns.right]
         return self.times.sums(np.arange(len(columns)), left, right)
 
     @property
@@ -198,7 +198,7 @@ class Placement:
     def _sums(self, group: _Group, at: IntArray, stages: IntArray, arrivals: FloatArray) -> FloatArray:
         """Return the arrivals of a group's sums in the stages `at`."""
         left, right = (
-            np.where((stages[read] == at)[:, np.newaxis], arrivals[read], self._registered[read])
+            np.where((stages[read] == at)[:, np.newaxis], arrivals[read], self.registered[read])
             for read in (group.left, group.right)
         )
         return self.times.sums(group.adders, left, right)
@@ -235,10 +235,11 @@ class Placement:
         return rows
 
     def _new_rows(self) -> FloatArray:
-        return np.zeros_like(self._registered)
+        return np.zeros_like(self.registered)
 
     @cached_property
-    def _registered(self) -> FloatArray:
+    def registered(self) -> FloatArray:
+        """Return the arrivals of values out of registers."""
         return self.times.arriving(np.arange(len(self.graph.widths)), self.times.clk_to_q)
 
     @property

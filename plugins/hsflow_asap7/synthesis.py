@@ -14,6 +14,7 @@ from typing import Literal
 from hsflow.errors import ConfigurationError
 from hsflow.launch import resolve
 from hsflow.process import run
+from hsflow.technology import longest_chain
 from hsflow.templates import render
 from hsflow_asap7 import facts
 from hsflow_asap7.choices import Chooser
@@ -30,9 +31,6 @@ LIBERTY = "liberty"
 NETLIST_VERILOG, NETLIST_JSON = "netlist.v", "netlist.json"
 LEAST_GATED = 4
 """A clock gate costs as much as multiplexers before three registers or so."""
-
-CARRY_PS, ROUND_TRIP_PS = 37.0, 150.0
-"""What a full adder's carry takes at TT, and a register's output, a gate and a register's set-up time together."""
 
 _WORD = re.compile(r"[\w./+-]+")
 _TEMPLATES = "hsflow_targets"
@@ -51,11 +49,6 @@ class SynthesisOptions:
     carry_save: bool = False
     clock_ps: float = 1000.0
     flatten: bool = False
-
-    @property
-    def longest_chain(self) -> int:
-        """Return how many full adders' carries fit between two registers."""
-        return max(1, int((self.clock_ps - ROUND_TRIP_PS) / CARRY_PS))
 
 
 @dataclass(frozen=True)
@@ -167,7 +160,7 @@ def script(top: str, options: SynthesisOptions, paths: Paths, parameters: Mappin
         adders=options.adders,
         carry_save=options.carry_save,
         flatten=options.flatten,
-        longest_chain=options.longest_chain,
+        longest_chain=longest_chain(options.clock_ps),
         sources=paths.words(paths.sources),
         blackboxes=paths.words(paths.blackboxes),
         cells=paths.word(templates / "cells.v"),
