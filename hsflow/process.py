@@ -8,6 +8,7 @@ outlives a timeout or an interrupt.
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import signal
 import subprocess
@@ -31,7 +32,8 @@ _RSS_UNITS_PER_MB = 1024.0
 _STANDARD_ERROR = 2
 _OUTPUT: ContextVar[int | None] = ContextVar("_OUTPUT", default=None)
 """The descriptor that programs without a log write to; None is the standard output of this process."""
-_OBSERVED: ContextVar[list[Completed] | None] = ContextVar("_OBSERVED", default=None)
+_OBSERVER = "HSFLOW_PROCESS_LOG"
+"""The variable that names the file in which programs are noted as they end; processes that this one starts inherit it."""
 
 
 @dataclass(frozen=True)
@@ -78,8 +80,7 @@ def run(
     with _open_log(log) as output:
         process = _start(words, cwd, env, output, own_group)
         completed = _wait(process, words, timeout, log, own_group)
-    if (seen := _OBSERVED.get()) is not None:
-        seen.append(completed)
+    _note(completed)
     if check and completed.returncode != 0:
         raise ToolError(
             "the program failed",
@@ -104,14 +105,34 @@ def output_of(argv: Sequence[str | Path], *, timeout: float = 60.0, cwd: Path | 
 
 
 @contextlib.contextmanager
-def observed() -> Iterator[list[Completed]]:
-    """Give a list to which every program is added that ends in this block, whether it fails or not."""
-    seen: list[Completed] = []
-    token = _OBSERVED.set(seen)
+def observed(notes: Path) -> Iterator[None]:
+    """Note every program in a new file that `run` runs in this block, whether it fails or not; see `read_notes`.
+
+    Those that worker processes run count too, if the workers are started in this block.
+    """
+    notes.write_bytes(b"")
+    before = os.environ.get(_OBSERVER)
+    os.environ[_OBSERVER] = str(notes.resolve())
     try:
-        yield seen
+        yield
     finally:
-        _OBSERVED.reset(token)
+        if before is None:
+            del os.environ[_OBSERVER]
+        else:
+            os.environ[_OBSERVER] = before
+
+
+def read_notes(notes: Path) -> tuple[Completed, ...]:
+    """Return the programs that were noted, in the order in which they ended."""
+    entries = [json.loads(line) for line in notes.read_text(encoding="utf-8").splitlines()]
+    return tuple(Completed(tuple(words), *figures) for words, *figures in entries)
+
+
+def _note(completed: Completed) -> None:
+    if notes := os.environ.get(_OBSERVER):
+        figures = (completed.returncode, completed.wall_s, completed.cpu_s, completed.rss_mb)
+        with Path(notes).open("a", encoding="utf-8") as file:
+            file.write(json.dumps([completed.argv, *figures]) + "\n")
 
 
 @contextlib.contextmanager

@@ -14,7 +14,7 @@ import resource
 import shutil
 import sys
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -27,12 +27,13 @@ from hsflow.cachekey import module_digest
 from hsflow.durable import replace_file
 from hsflow.errors import HsflowError, ToolError
 from hsflow.launch import resolve
-from hsflow.process import Completed, observed, output_into
+from hsflow.process import observed, output_into, read_notes
 from hsflow_asap7.request import Request
 
 RECORD = "step.json"
 METRICS = "metrics.json"
 LOG = "step.log"
+COMMANDS = "commands.jsonl"
 _CODE = ("hsflow_asap7", "hsflow_targets", "hsflow.simulation", "hsflow.results", "hsflow.process")
 _KIB_PER_MIB = 1024.0
 
@@ -268,18 +269,17 @@ def _make_new(folder: Path) -> None:
 
 def _attempt(step: Step, job: Job, begun: Record) -> Record:
     started = time.monotonic()
-    with observed() as programs:
-        try:
-            with output_into(job.folder / LOG):
-                figures = step.work(job)
-            replace_file(job.folder / METRICS, metrics.to_json(figures).encode())
-            written = _outputs(step, job)
-        except HsflowError as error:
-            reason = str(error).splitlines()[0]
-            _finish(job.folder, _measured(begun.model_copy(update={"reason": reason}), programs, started))
-            raise
+    try:
+        with observed(job.folder / COMMANDS), output_into(job.folder / LOG):
+            figures = step.work(job)
+        replace_file(job.folder / METRICS, metrics.to_json(figures).encode())
+        written = _outputs(step, job)
+    except HsflowError as error:
+        reason = str(error).splitlines()[0]
+        _finish(job.folder, _measured(begun.model_copy(update={"reason": reason}), started, job.folder))
+        raise
     done = begun.model_copy(update={"status": Status.DONE, "outputs": written})
-    return _finish(job.folder, _measured(done, programs, started))
+    return _finish(job.folder, _measured(done, started, job.folder))
 
 
 def _outputs(step: Step, job: Job) -> dict[str, str]:
@@ -300,9 +300,9 @@ def _is_filled(path: Path) -> bool:
     return path.is_file() and path.stat().st_size > 0
 
 
-def _measured(record: Record, programs: Iterable[Completed], started: float) -> Record:
+def _measured(record: Record, started: float, folder: Path) -> Record:
     """Return the record with what the step ran and took; memory is the largest process's, this one's included."""
-    seen = tuple(programs)
+    seen = read_notes(folder / COMMANDS)
     usage = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
     peaks = [*(entry.ru_maxrss / _KIB_PER_MIB for entry in usage), *(program.rss_mb for program in seen)]
     took = {

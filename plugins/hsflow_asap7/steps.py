@@ -6,8 +6,10 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Mapping
 
+from hsflow.executor import ProcessExecutor
 from hsflow.metrics import Metric
 from hsflow.results import measured_metrics, read_plan
+from hsflow.store import store_root
 from hsflow_asap7.area import Inventory, inventory_of, kind_of
 from hsflow_asap7.chip import (
     INVENTORY,
@@ -29,13 +31,20 @@ from hsflow_asap7.proof import prove
 from hsflow_asap7.request import Request
 from hsflow_asap7.runner import Job, Step
 from hsflow_asap7.synthesis import NETLIST_JSON, NETLIST_VERILOG, SynthesisOptions, synthesize
+from hsflow_asap7.tiles import synthesize_parts
 
 
 def _synthesize(job: Job) -> dict[str, Metric]:
     request = job.request
     options = SynthesisOptions(request.adders, request.carry_save, request.clock_ps, request.flatten)
     sources = [job.source(name) for name in request.sources]
-    made = synthesize(sources, request.top, options, request.platform, job.folder)
+    if request.flatten:
+        made = synthesize(sources, request.top, options, request.platform, job.folder)
+    else:
+        made = synthesize_parts(
+            sources, request.top, options, request.platform, job.folder,
+            store=store_root(job.work_root), executor=ProcessExecutor(request.workers),
+        )  # fmt: skip
     found = inventory_of(read_netlist(made.netlist_json), cell_areas(request.platform))
     (job.folder / INVENTORY).write_text(found.model_dump_json(indent=1) + "\n", encoding="utf-8")
     return named(_synthesis_figures(found))

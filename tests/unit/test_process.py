@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from hsflow.errors import ToolError
-from hsflow.process import observed, output_of, run, tail
+from hsflow.process import observed, output_of, read_notes, run, tail
 
 # Starts a grandchild that ignores SIGTERM, writes its number, and waits for ever.
 FAMILY = """
@@ -152,12 +152,30 @@ def test_output_of_returns_both_streams() -> None:
     assert text.split() == ["out", "err"]
 
 
-def test_programs_are_observed_whether_they_fail_or_not() -> None:
+def run_pass(number: int) -> int:
+    run(python(f"pass  # {number}"))
+    return number
+
+
+def test_programs_are_observed_whether_they_fail_or_not(tmp_path: Path) -> None:
+    notes = tmp_path / "notes"
     run(python("pass"))
-    with observed() as seen:
+    with observed(notes):
         run(python("pass"))
         with pytest.raises(ToolError):
             run(python("raise SystemExit(3)"))
     run(python("pass"))
+    seen = read_notes(notes)
     assert [completed.returncode for completed in seen] == [0, 3]
-    assert all(completed.rss_mb > 1 for completed in seen)
+    assert all(completed.rss_mb > 1 and completed.argv[0] == sys.executable for completed in seen)
+
+
+def test_what_workers_run_is_observed_too(tmp_path: Path) -> None:
+    code = (
+        "import sys; sys.path.insert(0, 'tests/unit')\n"
+        "from pathlib import Path\nfrom test_process import run_pass\n"
+        "from hsflow.executor import ProcessExecutor\nfrom hsflow.process import observed\n"
+        f"with observed(Path({str(tmp_path / 'notes')!r})): list(ProcessExecutor(2).map(run_pass, range(3)))\n"
+    )
+    subprocess.run(python(code), check=True, cwd=Path(__file__).parents[2])
+    assert sorted(words.argv[-1][-1] for words in read_notes(tmp_path / "notes")) == ["0", "1", "2"]
