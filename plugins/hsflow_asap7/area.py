@@ -12,7 +12,7 @@ from hsflow_asap7.facts import FULL_ADDER, HALF_ADDER
 from hsflow_asap7.netlist import Module, Netlist
 
 KINDS = ("adders", "registers", "inverters and buffers", "other gates")
-_PREFIXES = (("DFF", "registers"), ("DLL", "registers"), ("DHL", "registers"), ("ICG", "registers"))
+_STORING = ("DFF", "DLL", "DHL", "SDF", "ICG")
 _REPEATERS = ("INV", "BUF", "HB", "CKINV")
 _DEPTH = 2
 """Instances in the top, and instances in those: a network's layers are there."""
@@ -53,7 +53,7 @@ def kind_of(cell: str) -> str:
         return "adders"
     if cell.startswith(_REPEATERS):
         return "inverters and buffers"
-    return next((kind for prefix, kind in _PREFIXES if cell.startswith(prefix)), "other gates")
+    return "registers" if cell.startswith(_STORING) else "other gates"
 
 
 def inventory_of(netlist: Netlist, areas: Mapping[str, float]) -> Inventory:
