@@ -128,6 +128,8 @@ def _register(name: str, area: float, resets: list[str], size: int, slow: float)
     states = 'clear : "!SETN"; preset : "!RESETN"; clear_preset_var1 : L; clear_preset_var2 : L; '
     yield f'    ff (IQN, IQNN) {{ clocked_on : "CLK"; next_state : "!D"; {states if resets else ""}}}'
     yield "    pin (CLK) { direction : input; clock : true; capacitance : 0.5;"
+    yield "      rise_capacitance : 0.5; fall_capacitance : 0.5;"
+    yield "      rise_capacitance_range (0.4, 0.5); fall_capacitance_range (0.4, 0.5);"
     for state in ("D", "!D"):
         yield f'      internal_power () {{ when : "{state}"; {_energies(1, 0)} }}'
     yield "    }"

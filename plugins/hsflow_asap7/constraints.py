@@ -24,6 +24,7 @@ class Constraints:
         reset_port: a reset, whose paths are not timed: it is released long before it matters.
         io_share: the part of the period that is spent outside, before each input and again after each output.
         uncertainty_ps: what jitter, and skew before there is a clock tree, take from every check.
+        edge_ps: the transition time of the clock at registers before there is a clock tree.
     """
 
     clock_ps: float
@@ -31,6 +32,7 @@ class Constraints:
     reset_port: str | None = "rst_ni"
     io_share: float = 0.2
     uncertainty_ps: float = 0.0
+    edge_ps: float = 20.0
 
     def __post_init__(self) -> None:
         _check("the clock's period", self.clock_ps, 0 < self.clock_ps < math.inf, "more than 0 ps")
@@ -41,6 +43,7 @@ class Constraints:
             0 <= self.uncertainty_ps < self.clock_ps,
             "0 ps to a period",
         )
+        _check("the clock's edge", self.edge_ps, 0 <= self.edge_ps < math.inf, "0 ps or more")
 
     @property
     def clock_mhz(self) -> float:

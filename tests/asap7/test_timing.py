@@ -33,6 +33,16 @@ module top (input clk_i, input rst_ni, input a_i, output y_o);
   inner u_network (.clk_i(clk_i), .a_i(a_i), .y_o(y_o));
 endmodule
 """
+GATED = """
+module top (input clk_i, input rst_ni, input enable_i, input a_i, output y_o);
+  wire g, n, m, zero;
+  CLOCK
+  DFFHQNx1_ASAP7_75t_R r0 (.CLK(g), .D(a_i), .QN(n));
+  INVx1_ASAP7_75t_R i0 (.A(n), .Y(m));
+  DFFHQNx1_ASAP7_75t_R r1 (.CLK(g), .D(m), .QN(y_o));
+endmodule
+"""
+GATE = "TIELOx1_ASAP7_75t_R tie (.L(zero)); ICGx1_ASAP7_75t_R gate (.CLK(clk_i), .ENA(enable_i), .SE(zero), .GCLK(g));"
 GATES = """
 module top (input a_i, output y_o);
   wire n;
@@ -93,8 +103,8 @@ def test_the_slack_is_what_the_cells_tables_give(
     platform: Platform, tmp_path: Path, corner: Corner, slow: float
 ) -> None:
     timing = timed(platform, tmp_path, Constraints(1000.0), corner)
-    # Each output drives one pin of 0.5 fF; the ideal clock's edge is sharp.
-    register, register_slew = slow * (10 + 4 * 0.5), slow * (8 + 6 * 0.5)
+    # Each output drives one pin of 0.5 fF; the ideal clock's edge takes 20 ps.
+    register, register_slew = slow * (10 + 4 * 0.5 + 20 / 20), slow * (8 + 6 * 0.5 + 20 / 20)
     inverter, slew = slow * (12 + register_slew / 20), slow * (11 + register_slew / 20)
     expected = 1000 - register - inverter - setup_ps(slow, slew)
     between = {end: slack for slack, end in timing.setup.slacks}["u_network/u_fc/d_q_reg/D"]
@@ -136,6 +146,33 @@ def test_uncertainty_takes_its_part_of_every_check(platform: Platform, tmp_path:
 
 
 @needs_opensta
+def test_a_clock_gate_gives_no_slack_before_the_clock_has_a_tree(platform: Platform, tmp_path: Path) -> None:
+    """OpenSTA credits the spread of the gate's delay, here by the range of its loads, to a clock that has no delay."""
+    direct, gated = (
+        time_design(
+            design(platform, tmp_path / str(number), GATED.replace("CLOCK", clock)),
+            Constraints(1000.0),
+            tmp_path / str(number),
+        )
+        for number, clock in enumerate(("assign g = clk_i;", GATE))
+    )
+    for one, other in ((direct.setup, gated.setup), (direct.hold, gated.hold)):
+        wanted = {end: slack for slack, end in one.slacks}
+        assert {end: slack for slack, end in other.slacks if end in wanted} == wanted
+
+
+@needs_opensta
+def test_wires_that_are_told_in_part_only_fail(platform: Platform, tmp_path: Path) -> None:
+    spef = tmp_path / "wires.spef"
+    spef.write_text(SPEF[: SPEF.index("*RES")])
+    bare = design(platform, tmp_path, NETLIST)
+    with pytest.raises(ToolError, match="syntax error"):
+        time_design(
+            Design(bare.netlist, bare.top, bare.liberties, bare.corner, spef), Constraints(1000.0), tmp_path
+        )
+
+
+@needs_opensta
 def test_wires_count_where_they_are_known(platform: Platform, tmp_path: Path) -> None:
     spef = tmp_path / "wires.spef"
     spef.write_text(SPEF)
@@ -143,7 +180,7 @@ def test_wires_count_where_they_are_known(platform: Platform, tmp_path: Path) ->
     wired = Design(bare.netlist, bare.top, bare.liberties, bare.corner, parasitics=spef)
     slacks = []
     for each in (bare, wired):
-        timing = time_design(each, Constraints(1000.0), tmp_path / "run")
+        timing = time_design(each, Constraints(1000.0, edge_ps=0.0), tmp_path / "run")
         slacks.append({end: slack for slack, end in timing.setup.slacks}["u_network/u_fc/d_q_reg/D"])
     # Two more fF: 4 ps each in the inverter, and a transition of 6 ps each more at the register.
     assert slacks[0] - slacks[1] == pytest.approx(8 + 12 * 10 / 315, abs=0.05)
