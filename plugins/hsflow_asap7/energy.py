@@ -176,11 +176,19 @@ class Units:
     leakage: float
 
 
+@dataclass(frozen=True)
+class Conventions:
+    """Hold what the cells of a library share: units, and the attributes of the types of its buses."""
+
+    units: Units
+    buses: Mapping[str, Mapping[str, str]]
+
+
 @dataclass(frozen=True, eq=False)
 class PowerLibrary:
-    """Hold the cells of Liberty files with their units, each read when it is asked for, and the supply's voltage."""
+    """Hold the cells of Liberty files, each read when it is asked for, and the supply's voltage."""
 
-    groups: Mapping[str, tuple[liberty.Group, liberty.Group]] = field(repr=False)
+    groups: Mapping[str, tuple[Conventions, liberty.Group]] = field(repr=False)
     volts: float
 
     @cached_property
@@ -196,24 +204,29 @@ class PowerLibrary:
         if name not in self._cells:
             if name not in self.groups:
                 raise ConfigurationError("the library lacks a cell of the netlist", got=name)
-            library, cell = self.groups[name]
-            self._cells[name] = _Reader(library, cell).cell()
+            self._cells[name] = _Reader(*self.groups[name]).cell()
         return self._cells[name]
 
 
 def read_power(paths: Sequence[Path]) -> PowerLibrary:
     """Read the cells of Liberty files; the first says what the supply's voltage is."""
-    libraries = [liberty.read_library(path) for path in paths]
-    groups = {cell.name: (library, cell) for library in libraries for cell in library.groups("cell")}
-    return PowerLibrary(groups, float(libraries[0].attributes()["nom_voltage"]))
+    groups: dict[str, tuple[Conventions, liberty.Group]] = {}
+    volts = ""
+    for path in paths:
+        library = liberty.read_library(path)
+        buses = {kind.name: kind.attributes() for kind in library.groups("type")}
+        conventions = Conventions(_units(library), buses)
+        groups.update((cell.name, (conventions, cell)) for cell in library.groups("cell"))
+        volts = volts or library.attributes()["nom_voltage"]
+    return PowerLibrary(groups, float(volts))
 
 
 class _Reader:
     """Read one cell of a library."""
 
-    def __init__(self, library: liberty.Group, cell: liberty.Group) -> None:
-        self._units, self._cell_group = _units(library), cell
-        self._pins = _pins(library, cell)
+    def __init__(self, conventions: Conventions, cell: liberty.Group) -> None:
+        self._units, self._cell_group = conventions.units, cell
+        self._pins = _pins(conventions.buses, cell)
         self._attributes = {name: pin.attributes() for name, pin in self._pins.items()}
         inner = {group.kind for group in cell.groups()}
         self._sequential = bool(inner & {"ff", "latch", "statetable"})
@@ -293,12 +306,11 @@ def _units(library: liberty.Group) -> Units:
     )
 
 
-def _pins(library: liberty.Group, cell: liberty.Group) -> dict[str, liberty.Group]:
+def _pins(buses: Mapping[str, Mapping[str, str]], cell: liberty.Group) -> dict[str, liberty.Group]:
     """Return a cell's pins by name, each bit of a bus with its index."""
     pins = {pin.name: pin for pin in cell.groups("pin")}
-    ranges = {kind.name: kind.attributes() for kind in library.groups("type")}
     for bus in cell.groups("bus"):
-        kind = ranges[bus.attributes()["bus_type"]]
+        kind = buses[bus.attributes()["bus_type"]]
         ends = sorted(int(kind[end]) for end in ("bit_from", "bit_to"))
         pins.update({f"{bus.name}[{index}]": bus for index in range(ends[0], ends[1] + 1)})
     return pins
