@@ -2,7 +2,7 @@
 //
 // Yosys techmap: additions become chains of full adders, and of half adders where one of a bit's three inputs is known.
 // A subtraction's one enters as the carry. A chain of more than HSFLOW_LONGEST_CHAIN adders would miss the clock: such
-// a sum is left to Yosys, which looks its carries ahead.
+// a sum is made of two halves that are added at once.
 
 (* techmap_celltype = "$alu" *)
 module hsflow_chain (A, B, CI, BI, X, Y, CO);
@@ -95,29 +95,52 @@ module hsflow_chain (A, B, CI, BI, X, Y, CO);
     end
   endfunction
 
-  wire _TECHMAP_FAIL_ = !Constant && chain(1'b0) > `HSFLOW_LONGEST_CHAIN;
+  localparam Split = !Constant && chain(1'b0) > `HSFLOW_LONGEST_CHAIN;
+  localparam Low = Y_WIDTH / 2;
+  localparam High = Y_WIDTH - Low;
 
   genvar i;
   generate
-    for (i = 0; i < Y_WIDTH; i = i + 1) begin : g_bit
-      localparam integer Ones = (AKnown[i] && AOne[i]) + (BKnown[i] && BOne[i]) + CarryOne[i];
-      localparam integer Zeros = (AKnown[i] && !AOne[i]) + (BKnown[i] && !BOne[i]) + CarryZero[i];
-      if (Constant || Ones + Zeros > 1) begin : g_gates
-        assign Y[i] = a[i] ^ b[i] ^ carry[i];
-        assign carry[i+1] = (a[i] & b[i]) | (a[i] & carry[i]) | (b[i] & carry[i]);
-      end else if (Ones + Zeros == 0) begin : g_full
-        hsflow_full_adder cell_i (.A(a[i]), .B(b[i]), .CI(carry[i]), .CO(carry[i+1]), .S(Y[i]));
-      end else begin : g_half
-        wire first = AKnown[i] ? b[i] : a[i];
-        wire second = (CarryOne[i] || CarryZero[i]) ? b[i] : carry[i];
-        if (Ones == 1) begin : g_plus_one
-          // first + second + 1: the inverse of ~first + ~second.
-          wire co, s;
-          hsflow_half_adder cell_i (.A(~first), .B(~second), .CO(co), .S(s));
-          assign carry[i+1] = ~co;
-          assign Y[i] = ~s;
-        end else begin : g_plain
-          hsflow_half_adder cell_i (.A(first), .B(second), .CO(carry[i+1]), .S(Y[i]));
+    if (Split) begin : g_split
+      // The upper half is added without a carry, and then one more where that carry comes and all bits below are ones.
+      wire [Low-1:0] low_x, low_co;
+      wire [High-1:0] high_x, high_y, high_co;
+      wire [High:0] ones;
+      wire late = low_co[Low-1];
+      \$alu #(.A_SIGNED(0), .B_SIGNED(0), .A_WIDTH(Low), .B_WIDTH(Low), .Y_WIDTH(Low)) low_i (
+        .A(a[Low-1:0]), .B(b_plain[Low-1:0]), .CI(CI), .BI(BI), .X(low_x), .Y(Y[Low-1:0]), .CO(low_co));
+      \$alu #(.A_SIGNED(0), .B_SIGNED(0), .A_WIDTH(High), .B_WIDTH(High), .Y_WIDTH(High)) high_i (
+        .A(a[Y_WIDTH-1:Low]), .B(b_plain[Y_WIDTH-1:Low]), .CI(1'b0), .BI(BI), .X(high_x), .Y(high_y), .CO(high_co));
+      assign ones[0] = 1'b1;
+      assign carry[Low:1] = low_co;
+      for (i = 0; i < High; i = i + 1) begin : g_late
+        // Half adders, which ABC does not look into: it would let the late carry ripple.
+        if (i == 0) assign ones[1] = high_y[0];
+        else hsflow_half_adder ones_i (.A(ones[i]), .B(high_y[i]), .CO(ones[i+1]), .S());
+        assign Y[Low+i] = high_y[i] ^ (ones[i] & late);
+        assign carry[Low+i+1] = high_co[i] | (ones[i+1] & late);
+      end
+    end else begin : g_whole
+      for (i = 0; i < Y_WIDTH; i = i + 1) begin : g_bit
+        localparam integer Ones = (AKnown[i] && AOne[i]) + (BKnown[i] && BOne[i]) + CarryOne[i];
+        localparam integer Zeros = (AKnown[i] && !AOne[i]) + (BKnown[i] && !BOne[i]) + CarryZero[i];
+        if (Constant || Ones + Zeros > 1) begin : g_gates
+          assign Y[i] = a[i] ^ b[i] ^ carry[i];
+          assign carry[i+1] = (a[i] & b[i]) | (a[i] & carry[i]) | (b[i] & carry[i]);
+        end else if (Ones + Zeros == 0) begin : g_full
+          hsflow_full_adder cell_i (.A(a[i]), .B(b[i]), .CI(carry[i]), .CO(carry[i+1]), .S(Y[i]));
+        end else begin : g_half
+          wire first = AKnown[i] ? b[i] : a[i];
+          wire second = (CarryOne[i] || CarryZero[i]) ? b[i] : carry[i];
+          if (Ones == 1) begin : g_plus_one
+            // first + second + 1: the inverse of ~first + ~second.
+            wire co, s;
+            hsflow_half_adder cell_i (.A(~first), .B(~second), .CO(co), .S(s));
+            assign carry[i+1] = ~co;
+            assign Y[i] = ~s;
+          end else begin : g_plain
+            hsflow_half_adder cell_i (.A(first), .B(second), .CO(carry[i+1]), .S(Y[i]));
+          end
         end
       end
     end
