@@ -128,7 +128,7 @@ def test_a_register_under_another_name_is_found(made: tuple[Platform, Path, Netl
     outputs = {cell.pins["QN"][0] for cell in module.cells.values() if cell.type == facts.REGISTER}
     victim = next(net for net in module.origins if net in outputs)
     origins = {**module.origins, victim: Origin(("nobody",))}
-    with pytest.raises(MismatchError, match="^part: the netlist differs"):
+    with pytest.raises(MismatchError, match=r"^part: the netlist differs"):
         prove([source], _with(netlist, replace(module, origins=origins)), platform, tmp_path)
 
 
