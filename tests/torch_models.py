@@ -102,6 +102,26 @@ class MobileNetV2(nn.Module):
         return self.classifier(torch.flatten(x, 1))
 
 
+class Bottleneck(nn.Module):
+    """The shapes of MobileNetV2: an expansion, a depthwise convolution, a projection that is added."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem = nn.Sequential(nn.Conv2d(3, 6, 3, 2, 1), nn.ReLU6())
+        self.first = nn.Conv2d(6, 8, 1)
+        self.expand = nn.Sequential(nn.Conv2d(8, 24, 1), nn.ReLU6())
+        self.depthwise = nn.Sequential(nn.Conv2d(24, 24, 3, 1, 1, groups=24), nn.ReLU6())
+        self.project = nn.Conv2d(24, 8, 1)
+        self.last = nn.Sequential(nn.Conv2d(8, 16, 1), nn.ReLU6(), nn.AvgPool2d(6), nn.Flatten())
+        self.classifier = nn.Linear(16, 5)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.first(self.stem(x))
+        x = x + self.project(self.depthwise(self.expand(x)))
+        logits: Tensor = self.classifier(self.last(x))
+        return logits
+
+
 def randomize(module: nn.Module, seed: int = 0) -> nn.Module:
     """Give every parameter and statistic a random value, as training would, and return the module in evaluation mode."""
     generator = torch.Generator().manual_seed(seed)
@@ -126,3 +146,9 @@ def pixels(network: Network, count: int = 4, seed: int = 0) -> np.ndarray:
     shape = network.input_shape
     size = (count, shape.channels, shape.height, shape.width)
     return np.random.default_rng(seed).integers(0, 256, size).astype(np.uint8)
+
+
+def coarse(count: int) -> np.ndarray:
+    """Return images, 3x12x12, of four patches each, so that their averages differ."""
+    patches_of = np.random.default_rng(1).integers(0, 256, (count, 3, 2, 2), dtype=np.uint8)
+    return np.kron(patches_of, np.ones((1, 1, 6, 6), dtype=np.uint8))

@@ -9,8 +9,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
+from hsflow_po2.distill import distill, distillation_recipe
 from hsflow_po2.emulator import emulate
 from hsflow_po2.reconstruct import ReconstructOptions, reconstruct
+from hsflow_po2.stage import DISTILLATION_EPOCHS, DISTILLATION_LEARNING_RATE
 from hsflow_torch.module import NetworkModule
 from numpy.typing import NDArray
 
@@ -20,6 +22,7 @@ from hsflow.ir.network import Network
 
 BATCH = 20
 SEED = 1
+THREADS = 2
 
 Logits = NDArray[np.floating | np.integer]
 
@@ -82,13 +85,18 @@ def score(network: Network, files: LabelledFiles, reference: Logits, recipe: Rec
     logits = np.zeros_like(reference, dtype=np.int64)
     scored, graphs = [], []
     for calibration, held_out in folds(len(files.images), both):
-        options = ReconstructOptions(budget=recipe.budget, threads=2)
-        graph = reconstruct(network, files.images[calibration], options, SEED)
+        graph = _quantized(network, files.images[calibration], recipe.budget)
         logits[held_out] = emulate(graph, files.images[held_out], batch_size=BATCH)
         scored.append(held_out)
         graphs.append(graph)
     chosen = np.sort(np.concatenate(scored))
     return _score(recipe.name, logits[chosen], reference[chosen], files.labels[chosen], graphs[0], began)
+
+
+def _quantized(network: Network, images: NDArray[np.uint8], budget: float) -> Graph:
+    graph = reconstruct(network, images, ReconstructOptions(budget=budget, threads=THREADS), SEED)
+    recipe = distillation_recipe(DISTILLATION_EPOCHS, DISTILLATION_LEARNING_RATE, THREADS)
+    return distill(graph, network, images, recipe, SEED)
 
 
 def float_score(reference: Logits, labels: NDArray[np.int64]) -> Score:

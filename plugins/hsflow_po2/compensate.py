@@ -19,7 +19,13 @@ from hsflow_po2.codebook import Codebook
 
 _BLOCK = 48
 _FLOAT32_ERROR = 1e-7
+
+_SWEEPS = 4
+_ORDERS = 4
+"""Orders of columns that are tried."""
+
 _DISORDER = 0.7
+"""How far the others are from that of descending variance: the standard deviation of its logarithm's change."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,15 +78,15 @@ def compensate(problem: Problem, codes: Codes, keys: Tensor | None = None) -> Te
     return torch.gather(rounded, 2, order.argsort(dim=1)[:, None].expand_as(rounded))
 
 
-def search(problem: Problem, codes: Codes, sweeps: int, tries: int) -> Tensor:
+def search(problem: Problem, codes: Codes) -> Tensor:
     """Return the best rounding of each row that `compensate` and `refine` find, starting in several orders."""
     generator = torch.Generator().manual_seed(0)
     variance = problem.hessian.diagonal(dim1=1, dim2=2)
-    best = refine(problem, compensate(problem, codes), codes, sweeps)
+    best = refine(problem, compensate(problem, codes), codes, _SWEEPS)
     cost = _cost(problem, best, codes)
-    for _ in range(tries - 1):
+    for _ in range(_ORDERS - 1):
         keys = variance * torch.exp(_DISORDER * torch.randn(variance.shape, generator=generator))
-        other = refine(problem, compensate(problem, codes, keys), codes, sweeps)
+        other = refine(problem, compensate(problem, codes, keys), codes, _SWEEPS)
         found = _cost(problem, other, codes)
         best = torch.where((found < cost)[:, :, None], other, best)
         cost = torch.minimum(found, cost)

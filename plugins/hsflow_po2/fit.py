@@ -19,28 +19,26 @@ _BISECTIONS = 8
 _CLOSE = 0.98
 """A price of second terms that spends this share of the allowance is good enough."""
 
-_TINY = 1e-12
+_MIDDLE = 1.5 / math.sqrt(2)
+"""A logarithm over this rounds to that of the nearest power: from 1.5 on, to that of 2."""
 
+_TINY = 1e-12
 
 _REFITS = (0.1, 0.3, 1.0, 3.0, 10.0, math.inf)
 _DAMPINGS = (0.03, 0.1, 0.3, 1.0, 3.0)
-"""What is tried of either, see `FitOptions`."""
+"""What is tried of either, see `Noise`."""
 
 
 @dataclass(frozen=True)
-class FitOptions:
-    """Hold the exponents of a window, and how far a fit may follow the images it is fitted to.
+class Noise:
+    """Hold how much noise a fit assumes in each input, as shares of the inputs' mean variance.
 
-    Errors are compensated as if `damping` of the mean variance of the inputs were added to each as noise, and weights
-    are refitted as if `refit` were. Where these are None, what suits one half of the images best after a fit to the
-    other half is taken, layer by layer.
+    Weights are refitted as if there were `refit` (infinite: they are not), rounding errors are compensated as if there
+    were `damping`: the more, the less a fit follows the images it is fitted to.
     """
 
-    levels: int = 8
-    damping: float | None = None
-    refit: float | None = None
-    sweeps: int = 4
-    tries: int = 4
+    refit: float
+    damping: float
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,18 +56,21 @@ class Layer:
 
     `weight` are the float weights in the units of the quantized feature maps, shape (problems, rows, k), `importance`
     what a row's squared error costs, shape (problems, rows, 1), `finest` the largest fraction that a row's weights may
-    have, shape (problems, rows), and `second` how many weights may have a second term.
+    have, shape (problems, rows), `second` how many weights may have a second term, and `levels` the exponents of a
+    window.
     """
 
     weight: Tensor
     importance: Tensor
     finest: Tensor
     second: int
+    levels: int
 
     @property
-    def everywhere(self) -> bool:
-        """Tell whether every weight may have a second term."""
-        return self.second >= self.weight.numel()
+    def codes(self) -> Codes:
+        """Return the weights of one term, or of two where all may have two."""
+        price = 0.0 if self.second >= self.weight.numel() else math.inf
+        return Codes(codebook(self.levels, 1), codebook(self.levels, 2), price)
 
 
 def fit_conv(
@@ -78,7 +79,7 @@ def fit_conv(
     importance: Tensor,
     finest: Tensor,
     second: int,
-    options: FitOptions,
+    levels: int,
 ) -> Fit:
     """Return what makes a convolution's outputs closest to the wanted ones.
 
@@ -88,15 +89,14 @@ def fit_conv(
         importance: what an output's squared error costs, shape (outputs,).
         finest: the largest fraction that an output's weights may have, shape (outputs,).
         second: how many weights may have a second term.
-        options: see there.
+        levels: exponents of a window.
     """
     statistics = moments.together()
     shape = (len(statistics.hessian), len(weight) // len(statistics.hessian), -1)
     costs = importance.reshape(shape).clamp(min=_TINY)
-    layer = Layer(weight.reshape(shape), costs, finest.reshape(shape[:2]), second)
-    options = _validated(layer, moments, options)
-    problem = _problem(layer, statistics, options)
-    values, codes = _within_allowance(problem, _books(options.levels), second, options)
+    layer = Layer(weight.reshape(shape), costs, finest.reshape(shape[:2]), second, levels)
+    problem = _problem(layer, statistics, _validated(layer, moments))
+    values, codes = _within_allowance(problem, layer.codes, second)
     bias = statistics.outputs - (values @ statistics.inputs.float()[:, :, None])[:, :, 0]
     used = int(second_terms(values, problem.scale, codes).sum())
     terms = 2 if used else 1
@@ -107,19 +107,12 @@ def fit_conv(
     return Fit(RoundedWeight(sign, exponent, fractions), bias.reshape(-1), used)
 
 
-def _books(levels: int) -> Codes:
-    return Codes(codebook(levels, 1), codebook(levels, 2), math.inf)
-
-
-def _validated(layer: Layer, moments: Halves, options: FitOptions) -> FitOptions:
-    """Return options in which damping and refit are known."""
+def _validated(layer: Layer, moments: Halves) -> Noise:
+    """Return what suits one half of the images best after a fit to the other half."""
     halves = moments.apart()
-    if options.refit is None:
-        options = replace(options, refit=min(_REFITS, key=lambda share: _refit_loss(layer, halves, share)))
-    if options.damping is None:
-        losses = {share: _rounded_loss(layer, halves, replace(options, damping=share)) for share in _DAMPINGS}
-        options = replace(options, damping=min(losses, key=losses.__getitem__))
-    return options
+    refit = min(_REFITS, key=lambda share: _refit_loss(layer, halves, share))
+    losses = {share: _rounded_loss(layer, halves, Noise(refit, share)) for share in _DAMPINGS}
+    return Noise(refit, min(losses, key=losses.__getitem__))
 
 
 def _refit_loss(layer: Layer, halves: tuple[Statistics, Statistics], share: float) -> float:
@@ -127,12 +120,11 @@ def _refit_loss(layer: Layer, halves: tuple[Statistics, Statistics], share: floa
     return sum(_loss(layer, _change(layer, fitted, share), judge) for fitted, judge in (halves, halves[::-1]))
 
 
-def _rounded_loss(layer: Layer, halves: tuple[Statistics, Statistics], options: FitOptions) -> float:
+def _rounded_loss(layer: Layer, halves: tuple[Statistics, Statistics], noise: Noise) -> float:
     """Return the same for weights rounded to suit the first half."""
     fitted, judge = halves
-    problem = _problem(layer, fitted, options)
-    codes = replace(_books(options.levels), price=0.0 if layer.everywhere else math.inf)
-    return _loss(layer, compensate(problem, codes).double() - layer.weight, judge)
+    rounded = compensate(_problem(layer, fitted, noise), layer.codes)
+    return _loss(layer, rounded.double() - layer.weight, judge)
 
 
 def _loss(layer: Layer, change: Tensor, judge: Statistics) -> float:
@@ -156,16 +148,13 @@ def _change(layer: Layer, statistics: Statistics, share: float) -> Tensor:
     return allowed
 
 
-def _problem(layer: Layer, statistics: Statistics, options: FitOptions) -> Problem:
+def _problem(layer: Layer, statistics: Statistics, noise: Noise) -> Problem:
     """Return the rounding problem, windows placed."""
-    refit = 1.0 if options.refit is None else options.refit
-    damping = 0.1 if options.damping is None else options.damping
-    target = (layer.weight + _change(layer, statistics, refit)).float()
-    hessian = damped(statistics.hessian, damping).float()
+    target = (layer.weight + _change(layer, statistics, noise.refit)).float()
+    hessian = damped(statistics.hessian, noise.damping).float()
     ones = torch.ones_like(layer.importance)
     problem = Problem(hessian, target, layer.weight == 0, ones, layer.importance)
-    codes = replace(_books(options.levels), price=0.0 if layer.everywhere else math.inf)
-    fractions = _windows(problem, codes, layer.finest)
+    fractions = _windows(problem, layer)
     return replace(problem, scale=torch.exp2(fractions.float())[:, :, None])
 
 
@@ -175,36 +164,32 @@ def damped(hessian: Tensor, share: float) -> Tensor:
     return hessian + (share * mean + _TINY)[:, None, None] * torch.eye(hessian.shape[1], dtype=hessian.dtype)
 
 
-def _windows(problem: Problem, codes: Codes, finest: Tensor) -> Tensor:
+def _windows(problem: Problem, layer: Layer) -> Tensor:
     """Return each row's fraction, shape (problems, rows), whose window rounds with the least weighted error."""
     target = problem.target
     largest = target.abs().amax(dim=2).clamp(min=_TINY)
-    top = torch.round(torch.log2(largest / 1.0607)).long()
-    levels = int(math.log2(float(codes.one.values.max()))) + 1
+    top = torch.round(torch.log2(largest / _MIDDLE)).long()
     curvature = problem.hessian.diagonal(dim1=1, dim2=2)[:, None]
     candidates = torch.stack(
-        [torch.minimum(levels - 1 - top + step, finest) for step in range(-1, _TOPS_TRIED)]
+        [torch.minimum(layer.levels - 1 - top + step, layer.finest) for step in range(-1, _TOPS_TRIED)]
     )
     errors = []
     for fractions in candidates:
-        rounded = codes.round(target, curvature, torch.exp2(fractions.float())[:, :, None])
+        rounded = layer.codes.round(target, curvature, torch.exp2(fractions.float())[:, :, None])
         errors.append(((rounded - target).square() * curvature).sum(dim=2))
     return candidates.gather(0, torch.stack(errors).argmin(dim=0, keepdim=True))[0]
 
 
-def _within_allowance(
-    problem: Problem, codes: Codes, second: int, options: FitOptions
-) -> tuple[Tensor, Codes]:
+def _within_allowance(problem: Problem, codes: Codes, second: int) -> tuple[Tensor, Codes]:
     """Return weights of which at most `second` have two terms: the ones that gain the most."""
-    if second <= 0 or second >= problem.target.numel():
-        codes = replace(codes, price=math.inf if second <= 0 else 0.0)
-        return search(problem, codes, options.sweeps, options.tries), codes
+    if second <= 0 or codes.price == 0:
+        return search(problem, codes), codes
     codes = _priced(problem, codes, second)
-    values = search(problem, codes, options.sweeps, options.tries)
+    values = search(problem, codes)
     step = 1.05
     while int(second_terms(values, problem.scale, codes).sum()) > second:
         codes = replace(codes, price=codes.price * step)
-        values = search(problem, codes, options.sweeps, options.tries)
+        values = search(problem, codes)
         step *= step
     return values, codes
 

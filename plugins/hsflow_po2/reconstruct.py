@@ -8,7 +8,7 @@ also makes up for what those got wrong. Weights are refitted by least squares, t
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -36,7 +36,7 @@ from hsflow_po2.averages import absorb_averages
 from hsflow_po2.budget import allowance
 from hsflow_po2.dense import quantize_dense
 from hsflow_po2.export import assemble, integer_conv
-from hsflow_po2.fit import FitOptions, damped, fit_conv
+from hsflow_po2.fit import fit_conv
 from hsflow_po2.moments import Halves, choose_pixels, mean_patches, patches
 from hsflow_po2.scales import Scale, choose_scales
 from hsflow_po2.simulate import GUARD_BITS, AverageModule, ChannelFormat
@@ -50,7 +50,11 @@ class ReconstructOptions:
     """Hold how to quantize layer by layer."""
 
     width: int = 8
-    fit: FitOptions = field(default_factory=FitOptions)
+    """Bits of a feature map."""
+
+    levels: int = 8
+    """Exponents of a window."""
+
     budget: float = 0.15
     """The largest share of the weights that get a second term."""
 
@@ -60,11 +64,6 @@ class ReconstructOptions:
     gradient_images: int = 128
     """Images that measure how much the logits mind errors."""
 
-    free_scales: bool = True
-    centred: bool = True
-    residual: bool = True
-    classifier: float = 0.1
-    coherent: float = 1.0
     threads: int = 1
 
 
@@ -78,7 +77,7 @@ def reconstruct(
 ) -> ir.Graph:
     """Return the integer graph of `network`, fitted to unlabeled `images`, shape (n, channels, height, width)."""
     with threads(options.threads):
-        work = Reconstructor(network, torch.from_numpy(np.array(images)), options, seed)
+        work = Reconstructor(network, torch.from_numpy(np.array(images)), options, seed, track)
         for index in track(range(len(network.layers)), "reconstruction"):
             work.visit(work.network.layers[index])
         return work.graph()
@@ -87,20 +86,21 @@ def reconstruct(
 class Reconstructor:
     """Hold the feature maps of the float and the quantized network at one depth."""
 
-    def __init__(self, network: Network, images: Tensor, options: ReconstructOptions, seed: int) -> None:
+    def __init__(
+        self,
+        network: Network,
+        images: Tensor,
+        options: ReconstructOptions,
+        seed: int,
+        track: Track = untracked,
+    ) -> None:
         self.network = absorb_averages(_finite(network))
         self.options = options
         self.reference = AverageModule(self.network).eval()
         self.generator = torch.Generator().manual_seed(seed)
-        self.survey = survey(self.reference, images, seed, options.gradient_images)
-        self.scales = choose_scales(
-            self.network,
-            self.survey.samples,
-            options.width,
-            free=options.free_scales,
-            centred=options.centred,
-        )
-        self.allowance = allowance(self.network, self.survey, options.fit.levels, options.budget)
+        self.survey = survey(self.reference, images, seed, options.gradient_images, track=track)
+        self.scales = choose_scales(self.network, self.survey.samples, options.width)
+        self.allowance = allowance(self.network, self.survey, options.levels, options.budget)
         pixels = images.contiguous(memory_format=torch.channels_last)
         self.wanted: dict[str, Tensor] = {INPUT_NAME: (pixels.float() / (1 << PIXEL_FRACTION)).half()}
         self.found: dict[str, Tensor] = {INPUT_NAME: pixels}
@@ -130,7 +130,7 @@ class Reconstructor:
     def _float_pass(self, layer: NetworkLayer) -> Halves:
         """Compute the float layer for all images; gather what fits a convolution to it."""
         shape, parts = self.network.shapes[layer.name], []
-        moments = Halves(self.survey.coherence.get(layer.name, 0.0) * self.options.coherent, shape.pixels)
+        moments = Halves(self.survey.coherence.get(layer.name, 0.0), shape.pixels)
         count = len(self.found[INPUT_NAME])
         pixels = choose_pixels(shape.height, shape.width, count, self.options.pixels, self.generator)
         for batch in self._batches():
@@ -147,9 +147,7 @@ class Reconstructor:
         values, layer = self._values(layer.source, batch), self._padded(layer)
         seen = patches(values, layer, pixels, raw.shape[3])
         scale = self.scales[layer.name]
-        flat = raw.permute(0, 2, 3, 1).flatten(1, 2)
-        if self.options.residual:
-            flat = flat + self._residual_error(layer, batch).permute(0, 2, 3, 1).flatten(1, 2)
+        flat = (raw + self._residual_error(layer, batch)).permute(0, 2, 3, 1).flatten(1, 2)
         taken = flat[torch.arange(len(flat))[:, None], pixels].flatten(0, 1)
         target = (taken - scale.offset) * scale.gain
         moments.add(seen, _by_group(target, layer.groups), len(raw))
@@ -193,11 +191,10 @@ class Reconstructor:
             self.survey.sensitivity[layer.name] / output.gain.square(),
             torch.tensor(output.format.fractions) + GUARD_BITS - source.format.finest_fraction,
             self.allowance.take(layer.name),
-            self.options.fit,
+            self.options.levels,
         )
         self.allowance.spend(layer.name, fit.second)
-        layer = self._padded(layer)
-        levels = self.options.fit.levels
+        layer, levels = self._padded(layer), self.options.levels
         self.layers.append(
             integer_conv(layer, weight, fit.rounded, fit.bias, source.format, output.format, levels)
         )
@@ -234,27 +231,13 @@ class Reconstructor:
         """Return the programmable layer; its bias makes the mean logits those of the float network."""
         scale = self.scales[layer.source]
         shape = self.network.shapes[layer.source]
-        every = slice(None)
-        wanted = stream_order(self.wanted[layer.source].float()).double()
-        found = stream_order(self._values(layer.source, every)).double()
-        weight = torch.from_numpy(layer.weight.array.copy()).double()
+        wanted = stream_order(self.wanted[layer.source].float()).double().mean(dim=0)
+        found = stream_order(self._values(layer.source, slice(None))).double().mean(dim=0)
+        weight, bias = (torch.from_numpy(value.array.copy()).double() for value in (layer.weight, layer.bias))
         scaled = weight / scale.gain.repeat(shape.pixels)
-        if self.options.classifier:
-            scaled = scaled + self._classifier_change(weight, scaled, wanted, found)
-        bias = (
-            torch.from_numpy(layer.bias.array.copy()).double()
-            + weight @ wanted.mean(dim=0)
-            - scaled @ found.mean(dim=0)
-        )
+        bias = bias + weight @ wanted - scaled @ found
         source = ir.FeatureMap(shape, scale.format)
         return quantize_dense(layer.name, layer.source, source, scaled.numpy(), bias.numpy())
-
-    def _classifier_change(self, weight: Tensor, scaled: Tensor, wanted: Tensor, found: Tensor) -> Tensor:
-        wanted, found = wanted - wanted.mean(dim=0), found - found.mean(dim=0)
-        missing = (wanted @ weight.T - found @ scaled.T).T @ found / len(found)
-        loose = damped((found.T @ found / len(found))[None], self.options.classifier)[0]
-        change: Tensor = torch.linalg.solve(loose, missing.T).T
-        return change
 
     def _forget(self, layer: NetworkLayer) -> None:
         """Drop the feature maps that no later layer reads."""

@@ -57,25 +57,21 @@ class Scale:
         return torch.exp2(torch.tensor(self.format.fractions, dtype=torch.float32))
 
 
-def choose_scales(
-    network: Network, samples: Mapping[str, Tensor], width: int, *, free: bool, centred: bool
-) -> dict[str, Scale]:
+def choose_scales(network: Network, samples: Mapping[str, Tensor], width: int) -> dict[str, Scale]:
     """Return the scale of every feature map but the logits, the image's as `input`.
 
     Args:
         network: with averages absorbed.
         samples: values of each feature map, shape (n, channels).
         width: bits of a feature map.
-        free: choose any gain; else gains are 1.
-        centred: subtract the middle of signed channels where that costs nothing.
     """
-    offsets = _offsets(network, samples, centred)
+    offsets = _offsets(network, samples)
     intervals = _intervals(network, width)
     layers = {layer.name: layer for layer in network.layers}
     scales = {INPUT_NAME: _image(network.input_shape.channels)}
     for group in _groups(network):
         steps = {name: _measure(samples[name] - offsets[name], intervals[name]) for name in group}
-        phase = _common_phase(list(steps.values()), free and not _reads_image(network, group))
+        phase = _common_phase(list(steps.values()), free=not _reads_image(network, group))
         for name in group:
             index, _ = steps[name].best(phase)
             scales[name] = _scale(layers[name], intervals[name], index, phase, offsets[name], width)
@@ -106,7 +102,7 @@ def _reads_image(network: Network, group: list[str]) -> bool:
     )
 
 
-def _common_phase(steps: list[_Steps], free: bool) -> Tensor:
+def _common_phase(steps: list[_Steps], *, free: bool) -> Tensor:
     """Return the part of the unit that is no power of two, as a power of `2**(1 / _STEPS)`, best for all maps."""
     phases = torch.arange(_STEPS if free else 1)[:, None].expand(-1, steps[0].coarsest.shape[0])
     totals = torch.stack([sum((step.best(phase)[1] for step in steps), torch.zeros(())) for phase in phases])
@@ -129,7 +125,7 @@ def _groups(network: Network) -> list[list[str]]:
     return [members for name, members in group.items() if members[0] == name]
 
 
-def _offsets(network: Network, samples: Mapping[str, Tensor], centred: bool) -> dict[str, Tensor]:
+def _offsets(network: Network, samples: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Return what is subtracted from each channel: the middle of its values, where nothing pads or clips them."""
     movable = _movable(network)
     offsets = {INPUT_NAME: torch.zeros(network.input_shape.channels)}
@@ -138,7 +134,7 @@ def _offsets(network: Network, samples: Mapping[str, Tensor], centred: bool) -> 
         offsets[layer.name] = torch.zeros(channels)
         if isinstance(layer, Add) and layer.name in movable:
             offsets[layer.name] = offsets[layer.sources[0]] + offsets[layer.sources[1]]
-        elif isinstance(layer, Conv) and layer.name in movable and centred:
+        elif isinstance(layer, Conv) and layer.name in movable:
             ends = torch.quantile(samples[layer.name], torch.tensor([0.005, 0.995]), dim=0)
             offsets[layer.name] = ends.mean(dim=0)
     return offsets

@@ -21,6 +21,9 @@ ZERO_FRACTION = "zero_fraction"
 WEIGHTS = "weights"
 SECOND_TERM_FRACTION = "second_term_fraction"
 
+DISTILLATION_EPOCHS = 4
+DISTILLATION_LEARNING_RATE = 0.012
+
 
 class QuantizerOptions(StageOptions):
     """Say how activations become integers and how training follows; a quantizer adds what its weights become."""
@@ -73,6 +76,16 @@ class Po2Options(QuantizerOptions):
         le=1,
         description="The largest share of weights with a second power of two, where terms = 1 (ptq).",
     )
+    distillation_epochs: int = Field(
+        default=DISTILLATION_EPOCHS,
+        ge=0,
+        description="In ptq with reconstruction: epochs in which biases learn the float network's logits.",
+    )
+    distillation_learning_rate: float = Field(
+        default=DISTILLATION_LEARNING_RATE,
+        gt=0,
+        description="The highest learning rate of that, in units of each layer's integers.",
+    )
 
     @model_validator(mode="after")
     def _refuse_unused(self) -> Self:
@@ -80,6 +93,12 @@ class Po2Options(QuantizerOptions):
             raise PydanticCustomError(
                 "contradiction",
                 'second_term_budget is for mode = "ptq" with reconstruction and terms = 1: leave it out',
+            )
+        asked = "distillation_epochs" in self.model_fields_set and self.distillation_epochs
+        if asked and (self.mode != "ptq" or not self.reconstruction):
+            raise PydanticCustomError(
+                "contradiction",
+                'distillation_epochs is for mode = "ptq" with reconstruction: leave it out, or set it to 0',
             )
         return self
 
@@ -103,15 +122,20 @@ class Po2Quantizer:
 
 
 def _reconstructed(network: Network, options: Po2Options, context: StageContext) -> Graph:
-    from hsflow_po2.fit import FitOptions
+    from hsflow_po2.distill import distill, distillation_recipe
     from hsflow_po2.quantize import calibration_images
     from hsflow_po2.reconstruct import ReconstructOptions, reconstruct
 
     seed = context.settings.seed
     budget = 1.0 if options.terms == 2 else options.second_term_budget
-    chosen = ReconstructOptions(options.activation_bits, FitOptions(options.levels), budget)
+    chosen = ReconstructOptions(options.activation_bits, options.levels, budget)
     images = calibration_images(context.dataset.train_images, options.calibration_images, seed)
     graph = reconstruct(network, images, chosen, seed, track=context.track)
+    if graph.classifier is not None and options.distillation_epochs:
+        recipe = distillation_recipe(options.distillation_epochs, options.distillation_learning_rate)
+        graph = distill(graph, network, images, recipe, seed, track=context.track)
+    elif options.distillation_epochs:
+        context.log("not distilled: the network does not end in logits")
     record_graph(graph, context)
     return graph
 

@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from hsflow.ir.network import INPUT_NAME, PIXEL_FRACTION, Conv, Dense, Network
+from hsflow.progress import Track, untracked
 from hsflow_po2.simulate import AverageModule
 
 _BATCH = 16
@@ -34,17 +35,19 @@ class Survey:
     """How much alike the gradients of an image's pixels are, 0..1: so much more its mean error counts."""
 
 
-def survey(module: AverageModule, images: Tensor, seed: int, backward: int) -> Survey:
+def survey(
+    module: AverageModule, images: Tensor, seed: int, backward: int, *, track: Track = untracked
+) -> Survey:
     """Return what `module` does with `images`; the gradients are of `backward` of them."""
     generator = torch.Generator().manual_seed(seed)
     found: dict[str, list[Tensor]] = {}
     with torch.no_grad():
-        for start in range(0, len(images), _BATCH):
+        for start in track(range(0, len(images), _BATCH), "ranges of the float network"):
             for name, value in _run(module, images[start : start + _BATCH]).items():
                 found.setdefault(name, []).append(_sampled(value, len(images), generator))
     samples = {name: torch.cat(parts) for name, parts in found.items()}
     graded = images[torch.randperm(len(images), generator=generator)[:backward]]
-    return Survey(samples, *_gradients(module, graded, samples, generator))
+    return Survey(samples, *_gradients(module, graded, samples, generator, track))
 
 
 def _run(module: AverageModule, batch: Tensor, raws: dict[str, Tensor] | None = None) -> dict[str, Tensor]:
@@ -61,16 +64,20 @@ def _run(module: AverageModule, batch: Tensor, raws: dict[str, Tensor] | None = 
 
 
 def _gradients(
-    module: AverageModule, images: Tensor, samples: dict[str, Tensor], generator: torch.Generator
+    module: AverageModule,
+    images: Tensor,
+    samples: dict[str, Tensor],
+    generator: torch.Generator,
+    track: Track,
 ) -> tuple[dict[str, Tensor], dict[str, float]]:
     """Return sensitivity and coherence of each convolution; one image at a time, as each has its gradient."""
     convs = [layer for layer in module.network.layers if isinstance(layer, Conv)]
     squares = {layer.name: torch.zeros(layer.weight.array.shape[0]) for layer in convs}
     pixelwise, together = dict.fromkeys(squares, 0.0), dict.fromkeys(squares, 0.0)
-    for image in images:
+    for index in track(range(len(images)), "gradients of the float network"):
         module.zero_grad(set_to_none=True)
         raws: dict[str, Tensor] = {}
-        output = _run(module, image[None], raws)[module.network.layers[-1].name].flatten(1)
+        output = _run(module, images[index : index + 1], raws)[module.network.layers[-1].name].flatten(1)
         torch.autograd.backward(_likelihood(output, module.network, generator))
         for layer in convs:
             squares[layer.name] += _squared_gradient(module, layer, samples[layer.source].mean(dim=0))

@@ -171,8 +171,13 @@ def max_pool(x: Tensor, window: Window) -> Tensor:
 
 def average_pool(x: Tensor, window: Window) -> Tensor:
     """Return the mean of each window; padding counts as zeros."""
+    return sum_pool(x, window, 1 / window.taps)
+
+
+def sum_pool(x: Tensor, window: Window, scale: float = 1.0) -> Tensor:
+    """Return the sum of each window, each value times `scale`; padding counts as zeros."""
     channels = x.shape[1]
-    kernel = torch.full((channels, 1, *window.kernel), 1 / window.taps, dtype=x.dtype, device=x.device)
+    kernel = torch.full((channels, 1, *window.kernel), scale, dtype=x.dtype, device=x.device)
     padded = pad(x, window, ())
     return functional.conv2d(padded, kernel, None, window.stride, 0, window.dilation, channels)
 

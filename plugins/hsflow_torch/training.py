@@ -63,7 +63,7 @@ def threads(count: int) -> Iterator[None]:
 def fit(
     module: nn.Module,
     images: NDArray[np.uint8],
-    labels: NDArray[np.int64],
+    labels: NDArray[np.int64] | None,
     recipe: Recipe,
     seed: int,
     *,
@@ -77,34 +77,43 @@ def fit(
     Args:
         module: what to train; left in evaluation mode.
         images: uint8, shape (n, channels, height, width).
-        labels: shape (n,).
+        labels: shape (n,); None where the teacher's logits are all that is followed.
         recipe: how.
         seed: fixes order, augmentation and dropout.
         teacher: gives the logits that `recipe.distillation` follows.
         before_epoch: called before each epoch.
-        track: shows progress over the epochs.
+        track: shows progress over the batches.
         description: what the progress bar says.
 
     Raises:
-        ModelError: if the loss is no longer finite.
+        ModelError: if the loss is no longer finite, or needs labels that are missing.
     """
-    pixels, targets = torch.from_numpy(np.array(images)), torch.from_numpy(np.array(labels))
+    pixels = torch.from_numpy(np.array(images))
+    targets = None if labels is None else torch.from_numpy(np.array(labels))
     steps = math.ceil(len(pixels) / recipe.batch_size) * recipe.epochs
     optimizer = torch.optim.AdamW(
         module.parameters(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay
     )
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, _cosine(steps, recipe.warm_up))
     with seeded(seed), threads(recipe.threads):
-        for _ in track(range(recipe.epochs), description):
-            if before_epoch is not None:
-                before_epoch()
-            module.train()
-            for batch in torch.split(torch.randperm(len(pixels)), recipe.batch_size):
-                view = augment(pixels[batch].float(), recipe.augmentation)
-                loss = _loss(module, view, targets[batch], recipe, teacher)
-                _step(optimizer, loss)
-                schedule.step()
+        batches = _batches(module, len(pixels), recipe, before_epoch)
+        for _, batch in zip(track(range(steps), description), batches, strict=False):
+            view = augment(pixels[batch].float(), recipe.augmentation)
+            known = None if targets is None else targets[batch]
+            _step(optimizer, _loss(module, view, known, recipe, teacher))
+            schedule.step()
     module.eval()
+
+
+def _batches(
+    module: nn.Module, count: int, recipe: Recipe, before_epoch: Callable[[], None] | None
+) -> Iterator[Tensor]:
+    """Yield the images' indices, shuffled anew in each epoch."""
+    for _ in range(recipe.epochs):
+        if before_epoch is not None:
+            before_epoch()
+        module.train()
+        yield from torch.split(torch.randperm(count), recipe.batch_size)
 
 
 def _cosine(steps: int, warm_up: float) -> Callable[[int], float]:
@@ -119,16 +128,22 @@ def _cosine(steps: int, warm_up: float) -> Callable[[int], float]:
 
 
 def _loss(
-    module: nn.Module, view: Tensor, targets: Tensor, recipe: Recipe, teacher: nn.Module | None
+    module: nn.Module, view: Tensor, targets: Tensor | None, recipe: Recipe, teacher: nn.Module | None
 ) -> Tensor:
     logits = module(view).flatten(1)
-    hard = nn.functional.cross_entropy(logits, targets, label_smoothing=recipe.label_smoothing)
-    if teacher is None or recipe.distillation == 0:
-        return hard
+    share = 0.0 if teacher is None else recipe.distillation
+    if teacher is None or share == 0:
+        return _hard_loss(logits, targets, recipe)
     with torch.no_grad():
         wanted = (teacher(view).flatten(1) / recipe.temperature).softmax(1)
     soft = nn.functional.cross_entropy(logits / recipe.temperature, wanted) * recipe.temperature**2
-    return hard * (1 - recipe.distillation) + soft * recipe.distillation
+    return soft if share == 1 else _hard_loss(logits, targets, recipe) * (1 - share) + soft * share
+
+
+def _hard_loss(logits: Tensor, targets: Tensor | None, recipe: Recipe) -> Tensor:
+    if targets is None:
+        raise ModelError("images have no labels to train with", expected="labels, or distillation alone")
+    return nn.functional.cross_entropy(logits, targets, label_smoothing=recipe.label_smoothing)
 
 
 def _step(optimizer: torch.optim.Optimizer, loss: Tensor) -> None:

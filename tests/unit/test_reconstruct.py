@@ -14,7 +14,7 @@ from hsflow_po2.budget import Allowance, share_out
 from hsflow_po2.codebook import codebook
 from hsflow_po2.compensate import Codes, Problem, compensate, loss, refine, second_terms
 from hsflow_po2.emulator import emulate
-from hsflow_po2.fit import FitOptions, fit_conv
+from hsflow_po2.fit import fit_conv
 from hsflow_po2.moments import Halves, Moments, choose_pixels, mean_patches, patches
 from hsflow_po2.quantize import second_term_fraction
 from hsflow_po2.reconstruct import ReconstructOptions, reconstruct
@@ -34,7 +34,7 @@ from hsflow.ir import graph as ir
 from hsflow.ir import network as net
 from hsflow.ir.interp import interpret
 from hsflow.ir.tensor import Constant, Padding, Shape, Window
-from tests.torch_models import CHECKPOINT, Context, pixels, randomize, small
+from tests.torch_models import CHECKPOINT, Bottleneck, Context, coarse, pixels, randomize, small
 
 ONE, TWO = codebook(8, 1), codebook(8, 2)
 
@@ -175,26 +175,6 @@ def test_halves_are_of_every_second_image() -> None:
         assert torch.allclose(half.inputs[0].float(), pixels.mean(dim=0), atol=1e-5)
 
 
-class Bottleneck(nn.Module):
-    """The shapes of MobileNetV2: an expansion, a depthwise convolution, a projection that is added."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.stem = nn.Sequential(nn.Conv2d(3, 6, 3, 2, 1), nn.ReLU6())
-        self.first = nn.Conv2d(6, 8, 1)
-        self.expand = nn.Sequential(nn.Conv2d(8, 24, 1), nn.ReLU6())
-        self.depthwise = nn.Sequential(nn.Conv2d(24, 24, 3, 1, 1, groups=24), nn.ReLU6())
-        self.project = nn.Conv2d(24, 8, 1)
-        self.last = nn.Sequential(nn.Conv2d(8, 16, 1), nn.ReLU6(), nn.AvgPool2d(6), nn.Flatten())
-        self.classifier = nn.Linear(16, 5)
-
-    def forward(self, x: Tensor) -> Tensor:
-        x = self.first(self.stem(x))
-        x = x + self.project(self.depthwise(self.expand(x)))
-        logits: Tensor = self.classifier(self.last(x))
-        return logits
-
-
 @pytest.fixture(scope="module")
 def bottleneck() -> net.Network:
     return lower(randomize(Bottleneck()), Shape(3, 12, 12))
@@ -210,12 +190,6 @@ def error(graph: ir.Graph, network: net.Network, images: np.ndarray) -> float:
     return float(np.square(found - wanted).mean() / wanted.var(axis=0).mean())
 
 
-def coarse(count: int) -> np.ndarray:
-    """Return images of four patches each, so that their averages differ."""
-    patches_of = np.random.default_rng(1).integers(0, 256, (count, 3, 2, 2), dtype=np.uint8)
-    return np.kron(patches_of, np.ones((1, 1, 6, 6), dtype=np.uint8))
-
-
 def options(budget: float, **changes: object) -> ReconstructOptions:
     return replace(ReconstructOptions(budget=budget), **changes)  # type: ignore[arg-type]
 
@@ -223,7 +197,7 @@ def options(budget: float, **changes: object) -> ReconstructOptions:
 def test_scales_are_shared_where_they_must_be(bottleneck: net.Network) -> None:
     images = torch.from_numpy(pixels(bottleneck, 40))
     looked = survey(AverageModule(bottleneck), images, 1, 16)
-    scales = choose_scales(bottleneck, looked.samples, 8, free=True, centred=True)
+    scales = choose_scales(bottleneck, looked.samples, 8)
     added = next(layer for layer in bottleneck.layers if isinstance(layer, net.Add))
     left, right = (scales[source] for source in added.sources)
     total = scales[added.name]
@@ -234,8 +208,6 @@ def test_scales_are_shared_where_they_must_be(bottleneck: net.Network) -> None:
     for layer in bottleneck.layers:
         if isinstance(layer, net.Conv) and layer.window.padding != Padding():
             assert not scales[layer.source].offset.any()
-    plain = choose_scales(bottleneck, looked.samples, 8, free=False, centred=False)
-    assert all((scale.gain == 1).all() and not scale.offset.any() for scale in plain.values())
 
 
 def test_each_means_helps(bottleneck: net.Network) -> None:
@@ -319,8 +291,6 @@ def test_a_fit_follows_the_images_as_far_as_others_confirm(noise: float) -> None
     halves = Halves(0.0, 2)
     halves.add(x, t, 40)
     halves.add_means(x.view(40, 2, 12).mean(dim=1)[None], t.view(40, 2, 4).mean(dim=1)[None])
-    fit = fit_conv(
-        weight.view(4, 12, 1, 1), halves, torch.ones(4), torch.full((4,), 30), weight.numel(), FitOptions()
-    )
+    fit = fit_conv(weight.view(4, 12, 1, 1), halves, torch.ones(4), torch.full((4,), 30), weight.numel(), 8)
     change = fit.rounded.values.view(4, 12) - weight
     assert (change - lost).square().mean() < 0.02
