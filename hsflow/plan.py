@@ -27,13 +27,16 @@ class SketchedNetwork:
 class PlanRequest:
     """Hold how fast a network must be, as cycles an image or images a second, one of them or none, and how it is built.
 
-    Without either a transfer carries one pixel. `roofline` asks for the areas of all other intervals, too.
+    Without either a transfer carries one pixel. Registers lie so many adder levels apart, or, where it is 0, as far as the
+    clock allows at a corner with a margin for wires. `roofline` asks for the areas of all other intervals, too.
     """
 
     clock_mhz: float = 1000.0
     target_throughput: float | None = None
     initiation_interval: int | None = None
     adder_levels_per_stage: int = 2
+    timing_margin: float = 0.1
+    corner: str = "TT"
     roofline: bool = False
 
 

@@ -19,7 +19,13 @@ from hsflow.stage import FlowSettings, StageKind
 
 T = TypeVar("T")
 
-_HARDEN_OPTIONS = ("target_throughput", "initiation_interval", "adder_levels_per_stage")
+_HARDEN_OPTIONS = (
+    "target_throughput",
+    "initiation_interval",
+    "adder_levels_per_stage",
+    "timing_margin",
+    "corner",
+)
 """Options that a hardener may have and that a plan heeds."""
 
 

@@ -79,10 +79,11 @@ ASAP7 = Technology(
     full_adder=0.255,
     flip_flop=0.2916,
     delays={
-        "TT": Delays(59.0, 16.3, 95.0, 34.1, 19.0, fanout=14.0, gate=35.0, compare=150.0, requantize=280.0),
-        "SS": Delays(90.0, 32.1, 145.0, 50.9, 29.0, fanout=28.0, gate=55.0, compare=230.0, requantize=430.0),
+        "TT": Delays(59.0, 16.3, 95.0, 34.1, 19.0, fanout=40.0, gate=35.0, compare=150.0, requantize=280.0),
+        "SS": Delays(90.0, 32.1, 145.0, 50.9, 29.0, fanout=65.0, gate=55.0, compare=230.0, requantize=430.0),
     },
 )
 """Areas: random Po2 matrices of 16x96 to 32x192, lowered to adder graphs, synthesized by Yosys 0.70 with the cells FAx1 and
-HAxp5 (without those cells, by abc alone, a bit takes 0.31 to 0.40 um2); the cell DFFHQNx1. Delays: chains of one to eight
-ripple adders of 16 bits of the cells FAx1 and INVx1 between DFFHQNx1, timed by OpenSTA without wires."""
+HAxp5 (without those cells, by abc alone, a bit takes 0.31 to 0.40 um2); the cell DFFHQNx1. Delays: chains of ripple adders of
+16 bits between registers, single cells under loads, adders with look-ahead and requantizers, timed by OpenSTA without
+wires. `fanout`, `gate` and `compare` are rounded up from single cells, and no layer was fitted to: time the netlist."""

@@ -21,6 +21,7 @@ from hsflow_harden.lower import HookLowering
 from benchmarks.estimate.fit import fit
 from benchmarks.estimate.measure import MEASURED, Measured, read
 from benchmarks.estimate.samples import Sample, build, is_held_out
+from hsflow.ir.pipeline import LevelCut
 from hsflow.lowering import LoweringGoal
 
 FIGURES = ("adders", "full_adder_bits", "register_bits", "depth")
@@ -65,7 +66,7 @@ def digits() -> tuple[list[KernelFigures], list[KernelFigures]]:
     project = Project.open(DIGITS)
     graph = project.run(Selection(StageKind.QUANTIZE)).graph
     lower = HookLowering(project.plugins.hook.hsflow_lower_layer, LoweringGoal())
-    structure = build_structure(graph, lower, 2)
+    structure = build_structure(graph, lower, LevelCut(2))
     built = {layer.layer.name: layer.figures for layer in structure.layers}
     plans = plan_kernels(graph)
     return [estimate_figures(plan, 2) for plan in plans], [built[plan.layer.name] for plan in plans]

@@ -70,7 +70,10 @@ def plan(
         float, typer.Option(min=0.0, max=0.99, help="The least share of zero weights in each convolution.")
     ] = 0.0,
     levels_per_stage: Annotated[
-        int | None, typer.Option(min=1, max=64, help="Adder levels between two registers; 2, or the flow's.")
+        int | None,
+        typer.Option(
+            min=0, max=64, help="Adder levels between two registers, 0 as the clock allows; 2, or the flow's."
+        ),
     ] = None,
     seed: Annotated[int, typer.Option(min=0, help="The seed of random weights.")] = 1,
     plot: Annotated[

@@ -104,7 +104,7 @@ class ClockCut:
             ConfigurationError: if an adder, or what is behind a result, takes longer than the clock allows by itself.
         """
         found = Placement(
-            AdderTimes(graph, self.delays, longest_chain(_PS_PER_US / self.clock_mhz)), self.period, ends
+            AdderTimes(graph, self.delays, self.longest_chain), self.period, ends
         )
         adders = found.alone.max(axis=1, initial=0.0) + self.delays.setup
         self.check(float(adders.max(initial=0.0)), "an adder", where)
@@ -119,10 +119,18 @@ class ClockCut:
         Raises:
             ConfigurationError: if it is none.
         """
-        long = width > longest_chain(_PS_PER_US / self.clock_mhz)
-        carry = self.delays.carry_ahead if long else self.delays.carry
-        start = self.delays.clk_to_q + (width - 1) * carry
+        start = self.delays.clk_to_q + self.carries_of(width)
         return self.steps(start, self.delays.add, f"an adder of {width} bits", where)
+
+    def carries_of(self, width: int) -> float:
+        """Return how long the carries of an adder of `width` bits take."""
+        long = width > self.longest_chain
+        return max(0, width - 1) * (self.delays.carry_ahead if long else self.delays.carry)
+
+    @property
+    def longest_chain(self) -> int:
+        """Return the bits of the longest adder whose carries ripple."""
+        return longest_chain(_PS_PER_US / self.clock_mhz)
 
     def steps(self, start: float, step: float, what: str, where: str = "") -> int:
         """Return how many steps, one behind the other, a stage holds after `start`.

@@ -13,9 +13,11 @@ from hsflow.executor import Executor, SerialExecutor
 from hsflow.ir.addergraph import AdderGraph
 from hsflow.ir.graph import Dense, FeatureMap, Graph, MaxPool
 from hsflow.ir.network import INPUT_NAME
+from hsflow.ir.pipeline import Cut
 from hsflow.keywords import SYSTEMVERILOG_KEYWORDS
 from hsflow.progress import Track, untracked
-from hsflow_harden.kernel import COMPARISON, HardenedLayer, Kernel, KernelFigures, KernelPlan, plan_kernel
+from hsflow_harden.clocking import kernel_ends
+from hsflow_harden.kernel import HardenedLayer, Kernel, KernelFigures, KernelPlan, plan_kernel
 from hsflow_harden.lower import LowerMatrix, lower_tasks
 from hsflow_harden.names import identifiers
 from hsflow_harden.rates import Blocks, pixel_blocks
@@ -29,7 +31,7 @@ NO_KERNELS: Mapping[str, Kernel] = {}
 def build_structure(
     graph: Graph,
     lower: LowerMatrix,
-    levels: int,
+    cut: Cut,
     *,
     blocks: Blocks | None = None,
     executor: Executor = SERIAL,
@@ -40,20 +42,26 @@ def build_structure(
     Args:
         graph: a verified graph.
         lower: makes the adder graph of an integer matrix.
-        levels: adder levels between two pipeline registers, at least 1.
+        cut: where pipeline registers go.
         blocks: what a transfer of each feature map carries (`hsflow_harden.rates`); by default a pixel.
         executor: where matrices are lowered; `lower` must be a value that can go there.
         track: shows the layers done and the adders so far.
 
     Raises:
         ModelError: if the graph's name cannot begin a module's name.
+        ConfigurationError: if the clock of the cut cannot be reached.
     """
     plans = plan_kernels(graph)
     graphs = _lowered(plans, lower, executor, track)
-    kernels = {plan.layer.name: plan.kernel(graphs[plan.layer.name], levels) for plan in plans}
-    figures = {name: kernel.figures for name, kernel in kernels.items()}
     blocks = pixel_blocks(graph) if blocks is None else blocks
-    return schedule(graph, stream_layers(graph, blocks, levels, figures, kernels), blocks[INPUT_NAME])
+    kernels = {plan.layer.name: _kernel(plan, graphs[plan.layer.name], blocks, cut) for plan in plans}
+    figures = {name: kernel.figures for name, kernel in kernels.items()}
+    return schedule(graph, stream_layers(graph, blocks, cut, figures, kernels), blocks[INPUT_NAME])
+
+
+def _kernel(plan: KernelPlan, graphs: Sequence[AdderGraph], blocks: Blocks, cut: Cut) -> Kernel:
+    copies = blocks[plan.layer.name].pixels
+    return plan.kernel(graphs, cut, kernel_ends(plan.layer, plan.sources, copies, cut))
 
 
 def plan_kernels(graph: Graph) -> list[KernelPlan]:
@@ -73,7 +81,7 @@ def plan_kernels(graph: Graph) -> list[KernelPlan]:
 def stream_layers(
     graph: Graph,
     blocks: Blocks,
-    levels: int,
+    cut: Cut,
     figures: Mapping[str, KernelFigures],
     kernels: Mapping[str, Kernel] = NO_KERNELS,
 ) -> tuple[StreamLayer, ...]:
@@ -86,11 +94,11 @@ def stream_layers(
             f"{graph.name}_{names[layer.name]}",
             _sources(graph, layer),
             graph.feature_maps[layer.name],
-            figures.get(layer.name, COMPARISON),
+            figures.get(layer.name),
             kernels.get(layer.name),
             blocks[layer.sources[0]],
             blocks[layer.name],
-            levels,
+            cut,
             (0,) * len(layer.sources),
         )
         for layer in _hardened(graph)

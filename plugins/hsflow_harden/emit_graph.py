@@ -44,10 +44,7 @@ class _GraphWriter(TileWriter):
     def lines(self, title: str) -> Iterator[str]:
         yield from self._head(title)
         yield from self._inputs()
-        for stage in range(max(self.pipeline.stages, 1)):
-            yield from self._adders(stage)
-            if self.pipeline.stages:
-                yield from self._registers(stage)
+        yield from self._stages()
         yield from self._outputs()
         yield from self._unused()
         yield "endmodule"

@@ -70,10 +70,10 @@ class _StageWriter:
         return f"{self.tile.module}_stage{self.stage.number}"
 
     def files(self) -> Iterator[DesignFile]:
-        """Yield the parts, then the module that wires them; a single part is the stage itself."""
+        """Yield the parts, then the module that wires them; a single part with registers is the stage itself."""
         graph, parts = self.tile.pipeline.graph, self.stage.parts
         title = f"{self.title}, stage {self.stage.number}"
-        if len(parts) == 1:
+        if len(parts) == 1 and self.stage.registered:
             yield _file(self.name, emit_part(self.name, title, parts[0], graph))
             return
         for number, part in enumerate(parts):
@@ -87,9 +87,8 @@ class _StageWriter:
         yield f"{sums} adders of {len(self.stage.entering)} values in {len(self.stage.parts)} parts; wires alone."
 
     def _ports(self) -> Iterator[str]:
-        yield from part_ports(
-            True, _width(self.stage.entering, self.widths), 0, _width(self.stage.leaving, self.widths)
-        )
+        widths = [_width(values, self.widths) for values in (self.stage.entering, self.stage.leaving)]
+        yield from part_ports(self.stage.registered, widths[0], 0, widths[1])
 
     def _body(self) -> Iterator[str]:
         where = _packed("data_i", self.stage.entering, self.widths)
@@ -102,6 +101,11 @@ class _StageWriter:
                 yield f"  logic [{_width(part.shared, self.widths) - 1}:0] sums{number};"
             yield from self._instance(number, part, where, kept)
             where.update(_packed(f"sums{number}", part.shared, self.widths))
+        if not self.stage.registered:
+            yield ""
+            yield "  assign data_o = {"
+            yield from concatenation((where[value] for value in self.stage.leaving), indent=4)
+            yield "  };"
 
     def _instance(self, number: int, part: Part, where: dict[int, Slice], kept: Slice) -> Iterator[str]:
         yield f"  {self.name}_part{number} u_part{number} ("
@@ -137,7 +141,7 @@ class _TileWiring:
             f"{len(graph.adders)} adders, depth {graph.depth}, a module for each of {len(self.stages)} pipeline stages.",
         )
         width = sum(self.operands[index].width for index in self.tile.operands)
-        ports = part_ports(True, width, 0, output_width(self.tile))
+        ports = part_ports(self.tile.pipeline.stages > 0, width, 0, output_width(self.tile))
         return module(self.tile.module, comments, ports, self._body())
 
     def _body(self) -> Iterator[str]:
@@ -170,8 +174,9 @@ class _TileWiring:
         yield ""
         yield f"  logic [{_width(stage.leaving, self.widths) - 1}:0] stage{stage.number + 1};"
         yield f"  {self.tile.module}_stage{stage.number} u_stage{stage.number} ("
-        yield "    .clk_i,"
-        yield "    .enable_i,"
+        if stage.registered:
+            yield "    .clk_i,"
+            yield "    .enable_i,"
         yield f"    .data_i(stage{stage.number}),"
         yield f"    .data_o(stage{stage.number + 1})"
         yield "  );"

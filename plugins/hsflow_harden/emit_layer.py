@@ -103,11 +103,8 @@ def _kernel_text(layer: StreamLayer, title: str) -> str:
         unused=_unused(layer),
         stages=kernel.stages if kernel else 0,
         tiles=[_tile_context(kernel, tile) for tile in kernel.tiles] if kernel else [],
-        maximum=isinstance(layer.layer, MaxPool),
-        channels=source.shape.channels,
-        input_bits=source.format.width,
+        comparator=layer.comparator,
         input_signed=source.format.signed,
-        window=layer.window,
         channels_out=list(_channels(kernel)) if kernel else [],
     )
 

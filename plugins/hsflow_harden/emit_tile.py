@@ -47,9 +47,7 @@ class TileWriter:
         """Yield the module's lines."""
         yield from self._head(title)
         yield from self._inputs()
-        for stage in range(self.pipeline.stages):
-            yield from self._adders(stage)
-            yield from self._registers(stage)
+        yield from self._stages()
         yield from self._outputs()
         yield "endmodule"
 
@@ -79,6 +77,13 @@ class TileWriter:
                 spare = f"{offset + width}+:{operand.width - width}"
                 yield f"  wire unused_x{number} = ^data_i[{spare}];"
             offset += operand.width
+
+    def _stages(self) -> Iterator[str]:
+        for stage in range(self.pipeline.stages):
+            yield from self._adders(stage)
+            yield from self._registers(stage)
+        if self.pipeline.stages in self.pipeline.placed[len(self.graph.inputs) :]:
+            yield from self._adders(self.pipeline.stages)
 
     def _adders(self, stage: int) -> Iterator[str]:
         yield ""

@@ -17,7 +17,8 @@ from hsflow.fixedpoint import IntArray, Interval, rounding_constant
 from hsflow.ir.addergraph import AdderGraph, Output
 from hsflow.ir.graph import Add, AveragePool, Conv, FeatureMap, MaxPool, requantize_shifts
 from hsflow.ir.matrix import adders_without_sharing
-from hsflow.ir.pipeline import LevelCut, Pipeline, pipelined
+from hsflow.ir.pipeline import NOTHING, Cut, Pipeline, pipelined
+from hsflow.ir.placement import Ends
 from hsflow.ir.tensor import TensorFormat
 from hsflow.ir.verify import input_intervals
 from hsflow_harden.lower import LoweringTask, LowerMatrix, lower_task
@@ -88,13 +89,12 @@ class KernelFigures:
     register_bits: int
 
 
-COMPARISON = KernelFigures(1, 0, 0, 0, 0, 0)
-"""A max pool, which compares and adds nothing."""
-
-
 @dataclass(frozen=True)
 class Kernel:
-    """Hold the arithmetic of one linear layer. Its latency is the tiles' stages and one register after requantizing."""
+    """Hold the arithmetic of one linear layer. Its latency is the tiles' stages and one register after requantizing.
+
+    Adders of a tile that work behind its last register share the cycle with the requantizers.
+    """
 
     operands: tuple[Operand, ...]
     tiles: tuple[Tile, ...]
@@ -144,9 +144,13 @@ class KernelPlan:
             for block in self.blocks
         )
 
-    def kernel(self, graphs: Sequence[AdderGraph], levels: int) -> Kernel:
-        """Return the kernel with the proved graphs of `tasks`, cut by a register every `levels` adder levels."""
-        placements = [LevelCut(levels).placement(graph) for graph in graphs]
+    def kernel(self, graphs: Sequence[AdderGraph], cut: Cut, ends: Ends) -> Kernel:
+        """Return the kernel with the proved graphs of `tasks`, cut by registers between what `ends` tells.
+
+        Raises:
+            ConfigurationError: if the clock of the cut cannot be reached.
+        """
+        placements = [cut.placement(graph, ends, self.layer.name) for graph in graphs]
         stages = max((placement.fewest for placement in placements), default=0)
         tiles = tuple(
             Tile(
@@ -167,15 +171,17 @@ def build_kernel(
     sources: tuple[FeatureMap, ...],
     module: str,
     lower: LowerMatrix,
-    levels: int,
+    cut: Cut,
+    ends: Ends = NOTHING,
 ) -> Kernel:
     """Lower one layer by itself, in this process: see `plan_kernel` and `KernelPlan.kernel`.
 
     Raises:
         MismatchError: if `lower` returns a graph that does not compute its matrix, or for other input ranges.
+        ConfigurationError: if the clock of the cut cannot be reached.
     """
     plan = plan_kernel(layer, sources, module)
-    return plan.kernel([lower_task(lower, task) for task in plan.tasks], levels)
+    return plan.kernel([lower_task(lower, task) for task in plan.tasks], cut, ends)
 
 
 def plan_kernel(layer: LinearLayer, sources: tuple[FeatureMap, ...], module: str) -> KernelPlan:

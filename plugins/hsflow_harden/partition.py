@@ -3,7 +3,8 @@
 
 The graph is lowered whole, so that nothing is lost by its size; only its text is cut. Each stage becomes one or more
 parts. A part computes some of the stage's adders and holds the registers of its values that are alive after the stage,
-its own sums as well as those that merely pass; each value has thus one register a stage, however many read it.
+its own sums as well as those that merely pass; each value has thus one register a stage, however many read it. Behind the
+last register there may be adders, too: a stage without registers, which the tile's outputs leave.
 """
 
 from __future__ import annotations
@@ -19,7 +20,8 @@ from hsflow.ir.pipeline import Pipeline
 class Part:
     """Hold the values of one module: which it reads, which it computes, and where they go.
 
-    `shared` are sums that later parts of the same stage read, `kept` the values that leave behind a register.
+    `shared` are sums that leave at once, to later parts of the same stage or, where the stage has no registers, as the
+    tile's outputs; `kept` are the values that leave behind a register.
     """
 
     read: tuple[int, ...]
@@ -30,16 +32,16 @@ class Part:
 
 @dataclass(frozen=True)
 class Stage:
-    """Hold one pipeline stage: the values that enter it, and its parts in an order in which each reads earlier ones."""
+    """Hold one pipeline stage: the values that enter it, and its parts in an order in which each reads earlier ones.
+
+    `leaving` are the values that leave it: out of registers, part after part; or, where the stage has none, the outputs.
+    """
 
     number: int
     entering: tuple[int, ...]
     parts: tuple[Part, ...]
-
-    @property
-    def leaving(self) -> tuple[int, ...]:
-        """Return the values that leave the stage, part after part."""
-        return tuple(value for part in self.parts for value in part.kept)
+    leaving: tuple[int, ...]
+    registered: bool
 
 
 def partition(pipeline: Pipeline, bound: int) -> tuple[Stage, ...]:
@@ -66,14 +68,19 @@ class _Partition:
 
     def stages(self) -> Iterator[Stage]:
         """Yield the stages in order."""
-        born: list[list[int]] = [[] for _ in range(self.pipeline.stages)]
+        born: list[list[int]] = [[] for _ in range(self.pipeline.stages + 1)]
         for value in range(self.inputs, self.inputs + len(self.operands)):
             born[self.pipeline.stage(value)].append(value)
         entering = tuple(range(self.inputs))
-        for number, sums in enumerate(born):
-            stage = Stage(number, entering, tuple(self._parts(number, entering, sums)))
-            yield stage
-            entering = stage.leaving
+        outputs = tuple(dict.fromkeys(self.pipeline.graph.output_values.tolist()))
+        for number, sums in enumerate(born[:-1]):
+            parts = tuple(self._parts(number, entering, sums))
+            leaving = tuple(value for part in parts for value in part.kept)
+            yield Stage(number, entering, parts, leaving, registered=True)
+            entering = leaving
+        if born[-1]:
+            parts = tuple(self._parts(len(born) - 1, entering, born[-1]))
+            yield Stage(len(born) - 1, entering, parts, outputs, registered=False)
 
     def _parts(self, stage: int, entering: tuple[int, ...], sums: list[int]) -> Iterator[Part]:
         last_use, own, ordered = self.pipeline.last_use, set(sums), self._ordered(sums)
@@ -81,6 +88,8 @@ class _Partition:
         chunks = [values[start : start + self.bound] for start in range(0, len(values), self.bound)]
         home = {value: place for place, chunk in enumerate(chunks) for value in chunk}
         shared = {o for v in sums for o in self.reads(v) if o in own and home[o] != home[v]}
+        if stage == self.pipeline.stages:
+            shared |= own & set(self.pipeline.graph.output_values.tolist())
         place = {value: place for place, value in enumerate((*entering, *ordered))}
         for chunk in chunks:
             computed = tuple(value for value in chunk if value in own)

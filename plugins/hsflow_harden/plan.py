@@ -9,8 +9,10 @@ from hsflow.area import network_area
 from hsflow.design import Design
 from hsflow.ir.graph import Graph
 from hsflow.ir.network import INPUT_NAME
+from hsflow.ir.pipeline import Cut
 from hsflow.plan import Plan, PlanRequest, RooflinePoint
 from hsflow_harden.build import plan_kernels, stream_layers
+from hsflow_harden.clocking import cut_of, levels_to_expect
 from hsflow_harden.cost import layer_cost
 from hsflow_harden.estimate import estimate_figures
 from hsflow_harden.kernel import KernelFigures
@@ -27,10 +29,11 @@ def plan_network(graph: Graph, request: PlanRequest) -> Plan:
         ConfigurationError: if the network cannot be as fast as requested.
         ModelError: if a layer cannot become a stream.
     """
-    levels = request.adder_levels_per_stage
-    figures = {plan.layer.name: estimate_figures(plan, levels) for plan in plan_kernels(graph)}
+    cut = cut_of(request.adder_levels_per_stage, request.clock_mhz, request.timing_margin, request.corner)
     blocks = _blocks(graph, request)
-    structure = schedule(graph, stream_layers(graph, blocks, levels, figures), blocks[INPUT_NAME])
+    levels = levels_to_expect(cut)
+    figures = {plan.layer.name: estimate_figures(plan, levels) for plan in plan_kernels(graph)}
+    structure = schedule(graph, stream_layers(graph, blocks, cut, figures), blocks[INPUT_NAME])
     design = Design(
         structure.name,
         graph,
@@ -42,7 +45,7 @@ def plan_network(graph: Graph, request: PlanRequest) -> Plan:
         output_block=structure.output_block,
     )
     depths = {layer.layer.name: layer.fifo_depths for layer in structure.layers}
-    return Plan(design, request, depths, roofline(graph, figures, levels) if request.roofline else ())
+    return Plan(design, request, depths, roofline(graph, figures, cut) if request.roofline else ())
 
 
 def _blocks(graph: Graph, request: PlanRequest) -> Blocks:
@@ -52,14 +55,11 @@ def _blocks(graph: Graph, request: PlanRequest) -> Blocks:
     return pixel_blocks(graph) if interval is None else choose_blocks(graph, interval)
 
 
-def roofline(graph: Graph, figures: Figures, levels: int) -> tuple[RooflinePoint, ...]:
-    """Return the areas, without FIFOs, of all intervals that no shorter one undercuts, the shortest interval first.
-
-    `levels` is the adder levels between two registers.
-    """
+def roofline(graph: Graph, figures: Figures, cut: Cut) -> tuple[RooflinePoint, ...]:
+    """Return the areas, without FIFOs, of all intervals that no shorter one undercuts, the shortest interval first."""
     kept: list[RooflinePoint] = []
     points = sorted(
-        _points(graph, figures, levels), key=lambda each: (each.initiation_interval, each.area.total)
+        _points(graph, figures, cut), key=lambda each: (each.initiation_interval, each.area.total)
     )
     for point in points:
         if not kept or point.area.total < kept[-1].area.total:
@@ -67,8 +67,8 @@ def roofline(graph: Graph, figures: Figures, levels: int) -> tuple[RooflinePoint
     return tuple(kept)
 
 
-def _points(graph: Graph, figures: Figures, levels: int) -> Iterator[RooflinePoint]:
+def _points(graph: Graph, figures: Figures, cut: Cut) -> Iterator[RooflinePoint]:
     for blocks, interval in schedules(graph):
-        costs = [layer_cost(layer) for layer in stream_layers(graph, blocks, levels, figures)]
+        costs = [layer_cost(layer) for layer in stream_layers(graph, blocks, cut, figures)]
         adders = sum(cost.adders for cost in costs)
         yield RooflinePoint(blocks[INPUT_NAME], interval, adders, network_area(costs))

@@ -7,37 +7,47 @@ from dataclasses import astuple, replace
 
 from hsflow.design import Design, LayerCost
 from hsflow.errors import ModelError
+from hsflow.ir.pipeline import Cut
 from hsflow.report.content import Section
 from hsflow.report.result import Result
 from hsflow.report.roofline import roofline_section
 from hsflow_harden.build import stream_layers
+from hsflow_harden.clocking import cut_of
 from hsflow_harden.cost import layer_cost
 from hsflow_harden.kernel import KernelFigures
 from hsflow_harden.plan import Figures, roofline
 from hsflow_harden.rates import spread
 
-LEVELS = "harden.adder_levels_per_stage"
-"""The figure by which the stage tells how far apart registers are."""
+LEVELS, MARGIN, CORNER = (f"harden.{name}" for name in ("adder_levels_per_stage", "timing_margin", "corner"))
+"""The figures by which the stage tells how far apart registers are."""
 
 
 def report_sections(result: Result) -> list[Section]:
     """Return the roofline of a design that is a stream of this hardener's; nothing for another design."""
-    levels = int(result.figure(LEVELS) or 0)
-    figures = built_figures(result.design, levels) if levels else {}
-    return [roofline_section(roofline(result.design.graph, figures, levels), result)] if figures else []
+    cut = _cut(result)
+    figures = built_figures(result.design, cut) if cut else {}
+    return [roofline_section(roofline(result.design.graph, figures, cut), result)] if cut and figures else []
 
 
-def built_figures(design: Design, levels: int) -> Figures:
+def _cut(result: Result) -> Cut | None:
+    """Return where the stage put registers; None if it was another stage."""
+    levels, margin, corner = result.figure(LEVELS), result.figure(MARGIN), result.metrics.get(CORNER)
+    if levels is None or margin is None or corner is None:
+        return None
+    return cut_of(int(levels), result.clock_mhz, margin, str(corner.value))
+
+
+def built_figures(design: Design, cut: Cut) -> Figures:
     """Return what one copy of each kernel of a built design costs, read off its layers' costs.
 
     A kernel makes one pixel whatever the number of its copies. What it costs is what is left of the layer's adders and
-    registers after those of its former and of its stream. `levels` is the adder levels between two registers. Empty if the
-    design is not a stream of such kernels: its costs are others then.
+    registers after those of its former and of its stream. Empty if the design is not a stream of such kernels, cut so: its
+    costs are others then.
     """
     try:
         bare = _costs(
             design,
-            levels,
+            cut,
             {cost.name: KernelFigures(cost.kernel_latency, 0, 0, 0, 0, 0) for cost in design.layers},
         )
     except ModelError:
@@ -47,7 +57,7 @@ def built_figures(design: Design, levels: int) -> Figures:
     figures = {cost.name: _figures(cost, other) for cost, other in zip(design.layers, bare, strict=True)}
     possible = all(min(astuple(each)) >= 0 for each in figures.values())
     without_fifos = [replace(cost, fifo_bits=0) for cost in design.layers]
-    return figures if possible and _costs(design, levels, figures) == without_fifos else {}
+    return figures if possible and _costs(design, cut, figures) == without_fifos else {}
 
 
 def _figures(cost: LayerCost, bare: LayerCost) -> KernelFigures:
@@ -62,7 +72,7 @@ def _figures(cost: LayerCost, bare: LayerCost) -> KernelFigures:
     )
 
 
-def _costs(design: Design, levels: int, figures: Figures) -> list[LayerCost]:
+def _costs(design: Design, cut: Cut, figures: Figures) -> list[LayerCost]:
     """Return what the design's layers would cost with such kernels, without FIFOs."""
     blocks = spread(design.graph, design.input_block)
-    return [layer_cost(layer) for layer in stream_layers(design.graph, blocks, levels, figures)]
+    return [layer_cost(layer) for layer in stream_layers(design.graph, blocks, cut, figures)]

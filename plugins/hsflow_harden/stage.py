@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import partial
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
@@ -14,10 +14,12 @@ from hsflow.design import Design, DesignFile, LayerCost
 from hsflow.errors import PluginError
 from hsflow.executor import Executor, ProcessExecutor, SerialExecutor
 from hsflow.ir.graph import Graph
+from hsflow.ir.pipeline import Cut
 from hsflow.ir.verify import verify
 from hsflow.lowering import Effort, LoweringGoal, Objective
 from hsflow.stage import ResourceMark, StageContext, StageKind, StageOptions
 from hsflow_harden.build import build_structure
+from hsflow_harden.clocking import cut_of, levels_to_expect
 from hsflow_harden.cost import layer_cost
 from hsflow_harden.emit_kernel import emit_kernel
 from hsflow_harden.emit_layer import EmitKernel, emit_layer
@@ -32,7 +34,17 @@ class HardenOptions(StageOptions):
     """Hold the options of the `stream` hardener."""
 
     adder_levels_per_stage: int = Field(
-        2, ge=1, le=64, description="adder levels between two pipeline registers"
+        2,
+        ge=0,
+        le=64,
+        description="adder levels between two pipeline registers; 0 is as many as the flow's clock "
+        "allows by a model of the adders' delays (then time the netlist)",
+    )
+    timing_margin: float = Field(
+        0.1, ge=0, lt=1, description="share of the clock's period that is left for wires and the clock's skew"
+    )
+    corner: Literal["TT", "SS"] = Field(
+        "TT", description="process corner at which the clock must be reached: TT (typical), SS (slow)"
     )
     objective: Objective = Field(
         Objective.AREA,
@@ -68,12 +80,14 @@ class HardenOptions(StageOptions):
             )
         return self
 
-    @property
-    def goal(self) -> LoweringGoal:
-        """Return what the options ask of an adder graph."""
-        return LoweringGoal(
-            self.objective, self.effort, self.max_depth, self.depth_slack, self.adder_levels_per_stage
-        )
+    def cut(self, clock_mhz: float) -> Cut:
+        """Return where pipeline registers go."""
+        return cut_of(self.adder_levels_per_stage, clock_mhz, self.timing_margin, self.corner)
+
+    def goal(self, cut: Cut) -> LoweringGoal:
+        """Return what the options ask of an adder graph that is cut so."""
+        levels = levels_to_expect(cut)
+        return LoweringGoal(self.objective, self.effort, self.max_depth, self.depth_slack, levels)
 
 
 class HardenStage:
@@ -93,17 +107,18 @@ class HardenStage:
 
     def run(self, value: Graph, options: HardenOptions, context: StageContext) -> Design:
         """Return the hardened design of a graph, with the metrics of its hardware."""
-        lower, executor = _lowering(options, context)
+        cut = options.cut(context.settings.clock_mhz)
+        lower, executor = _lowering(options, options.goal(cut), context)
         structure = build_structure(
             verify(value),
             lower,
-            options.adder_levels_per_stage,
+            cut,
             blocks=_blocks(value, options, context),
             executor=executor,
             track=context.track,
         )
         design = emit_design(structure, partial(_emit, context.hooks))
-        context.record("adder_levels_per_stage", options.adder_levels_per_stage, unit="levels")
+        _record_cut(options, context)
         _record(design, context)
         return design
 
@@ -115,12 +130,14 @@ def _blocks(graph: Graph, options: HardenOptions, context: StageContext) -> Bloc
     return pixel_blocks(graph) if interval is None else choose_blocks(graph, interval)
 
 
-def _lowering(options: HardenOptions, context: StageContext) -> tuple[LowerMatrix, Executor]:
+def _lowering(
+    options: HardenOptions, goal: LoweringGoal, context: StageContext
+) -> tuple[LowerMatrix, Executor]:
     """Return how to lower a matrix, and where: in other processes only what can be loaded there."""
     hook = context.portable_hook("hsflow_lower_layer")
     if hook is None:
-        return HookLowering(context.hooks.hsflow_lower_layer, options.goal), SerialExecutor()
-    return HookLowering(hook, options.goal), ProcessExecutor(options.workers)
+        return HookLowering(context.hooks.hsflow_lower_layer, goal), SerialExecutor()
+    return HookLowering(hook, goal), ProcessExecutor(options.workers)
 
 
 def _emit(hooks: Any, tile: Tile, operands: tuple[Operand, ...], title: str) -> Iterator[DesignFile]:
@@ -156,6 +173,13 @@ def _files(structure: Structure, costs: tuple[LayerCost, ...], emit: EmitKernel)
     for layer, cost in zip(structure.layers, costs, strict=True):
         yield from emit_layer(layer, cost, emit)
     yield emit_network(structure)
+
+
+def _record_cut(options: HardenOptions, context: StageContext) -> None:
+    """Tell how far apart registers are: 0 adder levels stands for what the clock allows."""
+    context.record("adder_levels_per_stage", options.adder_levels_per_stage, unit="levels")
+    context.record("timing_margin", options.timing_margin)
+    context.record("corner", options.corner)
 
 
 def _record(design: Design, context: StageContext) -> None:

@@ -5,11 +5,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from hsflow.ir.graph import Add, AveragePool, FeatureMap, Graph
+from hsflow.ir.graph import Add, AveragePool, FeatureMap, Graph, MaxPool
+from hsflow.ir.pipeline import Cut
 from hsflow.ir.tensor import Block, Window
 from hsflow_harden import timing
 from hsflow_harden.accumulator import Accumulator
 from hsflow_harden.blocks import patch_size
+from hsflow_harden.clocking import comparison_levels
+from hsflow_harden.comparator import Comparator
 from hsflow_harden.kernel import HardenedLayer, Kernel, KernelFigures, is_global_pool, sum_width
 
 
@@ -17,10 +20,10 @@ from hsflow_harden.kernel import HardenedLayer, Kernel, KernelFigures, is_global
 class StreamLayer:
     """Hold one layer of the stream: what it is, the modules it becomes, and when its input must wait in a FIFO.
 
-    `kernel` is None for a max pool, which compares, and in a plan, which knows the kernel's `figures` alone. A transfer
+    `kernel` is None for a max pool, which compares, and in a plan, which knows the kernel's `adding` alone. A transfer
     carries the pixels of `source_block` from each source, and those of `block` to the readers; a copy of the kernel makes
-    each of them. `levels` is the adder levels between two registers. `fifo_depths` holds, for each source, the transfers
-    that its FIFO must take; 0 where none is needed.
+    each of them. `cut` tells where registers go. `fifo_depths` holds, for each source, the transfers that its FIFO must
+    take; 0 where none is needed.
     """
 
     layer: HardenedLayer
@@ -28,11 +31,11 @@ class StreamLayer:
     module: str
     sources: tuple[FeatureMap, ...]
     output: FeatureMap
-    figures: KernelFigures
+    adding: KernelFigures | None
     kernel: Kernel | None
     source_block: Block
     block: Block
-    levels: int
+    cut: Cut
     fifo_depths: tuple[int, ...]
 
     @property
@@ -61,8 +64,24 @@ class StreamLayer:
             self.source_block.beats(source.shape),
             source.format.width,
             sum_width(self.layer, source),
-            self.levels,
+            self.cut.levels_of(sum_width(self.layer, source), self.layer.name),
         )
+
+    @property
+    def comparator(self) -> Comparator | None:
+        """Return what finds the maxima of a max pool; None for another layer."""
+        if not isinstance(self.layer, MaxPool):
+            return None
+        source = self.sources[0]
+        levels = comparison_levels(self.layer, source, self.cut)
+        return Comparator(source.shape.channels, source.format.width, self.layer.window.taps, levels)
+
+    @property
+    def figures(self) -> KernelFigures:
+        """Return what one copy of the kernel costs."""
+        if self.comparator is not None:
+            return self.comparator.figures
+        return self.adding or KernelFigures(1, 0, 0, 0, 0, 0)
 
     @property
     def patch(self) -> tuple[int, int]:

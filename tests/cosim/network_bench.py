@@ -22,7 +22,9 @@ from stream_bench import Bench, Log, inputs, outputs, traffic
 from hsflow.design import Design
 from hsflow.ir.graph import FeatureMap, Graph
 from hsflow.ir.interp import interpret
+from hsflow.ir.pipeline import ClockCut, Cut, LevelCut
 from hsflow.ir.tensor import ONE_PIXEL, Block
+from hsflow.technology import ASAP7
 
 LIBRARY = [
     path
@@ -31,10 +33,20 @@ LIBRARY = [
 ]
 
 
-def harden(graph: Graph, levels: int = 2, bound: int = MODULE_VALUES, block: Block = ONE_PIXEL) -> Design:
+TWO_LEVELS = LevelCut(2)
+CUTS: tuple[Cut, ...] = (
+    *map(LevelCut, (1, 2, 3)),
+    *(ClockCut(clock_mhz, 0.0, ASAP7.delays_at("TT")) for clock_mhz in (150.0, 500.0, 900.0)),
+)
+"""By levels, and by clocks: at the slowest one adders work beside the requantizers."""
+
+
+def harden(
+    graph: Graph, cut: Cut = TWO_LEVELS, bound: int = MODULE_VALUES, block: Block = ONE_PIXEL
+) -> Design:
     """Harden `graph` for blocks of the image; no module of a kernel is larger than `bound`."""
     structure = build_structure(
-        graph, lambda matrix, ranges, name: share(matrix, ranges), levels, blocks=spread(graph, block)
+        graph, lambda matrix, ranges, name: share(matrix, ranges), cut, blocks=spread(graph, block)
     )
     return emit_design(structure, partial(emit_kernel, bound=bound))
 
@@ -57,7 +69,7 @@ class Case:
 
     graph: Graph
     images: np.ndarray
-    levels: int = 2
+    cut: Cut = TWO_LEVELS
     ends: tuple[str, str] = ("full", "full")
     bound: int = MODULE_VALUES
     block: Block = ONE_PIXEL
@@ -81,7 +93,7 @@ def simulate(
     sources = list(LIBRARY)
     designs = []
     for number, case in enumerate(cases):
-        design = harden(case.graph, case.levels, case.bound, case.block)
+        design = harden(case.graph, case.cut, case.bound, case.block)
         designs.append(design)
         for file in design.files:
             path = workdir / file.path

@@ -6,9 +6,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from network_bench import Case, Simulated, simulate
+from network_bench import CUTS, Case, Simulated, simulate
 from random_graphs import GraphBuilder, inverted_residual, random_images, square
 
+from hsflow.ir.pipeline import LevelCut
 from hsflow.ir.tensor import Block, Padding, Shape, Window
 
 TRAFFIC = (("full", "full"), ("random", "bursty"))
@@ -63,8 +64,8 @@ def _cases() -> dict[str, tuple[GraphBuilder, Block]]:
     }
 
 
-LEVELS = {"global_pool_every_level": 1, "global_pool_in_one_stage": 8}
-"""The adder levels between two registers; 2 where nothing is said."""
+LEVELS = {"global_pool_every_level": LevelCut(1), "global_pool_in_one_stage": LevelCut(8)}
+"""The adder levels between two registers, where a case wants them."""
 
 
 @pytest.fixture(scope="module")
@@ -72,14 +73,14 @@ def simulated(tmp_path_factory: pytest.TempPathFactory) -> Simulated:
     """Simulate every network with every traffic, and one image alone, in one testbench."""
     cases: dict[str, list[Case]] = {}
     for number, (name, (builder, block)) in enumerate(_cases().items()):
-        levels = LEVELS.get(name, 2)
+        cut = LEVELS.get(name, CUTS[number % len(CUTS)])
         for kind, ends in enumerate(TRAFFIC):
             graph = builder.build(f"b{number}_{kind}")
             cases.setdefault(name, []).append(
-                Case(graph, random_images(graph, 4, number), levels, ends, block=block)
+                Case(graph, random_images(graph, 4, number), cut, ends, block=block)
             )
         alone = builder.build(f"b{number}_alone")
-        cases[name].append(Case(alone, random_images(alone, 1, number), levels, block=block))
+        cases[name].append(Case(alone, random_images(alone, 1, number), cut, block=block))
     return Simulated.of(cases, tmp_path_factory.mktemp("blocks"))
 
 

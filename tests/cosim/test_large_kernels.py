@@ -8,16 +8,18 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
+from hsflow_harden.clocking import kernel_ends
 from hsflow_harden.emit_kernel import emit_kernel
 from hsflow_harden.emit_network import network_module
 from hsflow_harden.kernel import Kernel, Tile, build_kernel
 from lowered import share
-from network_bench import LIBRARY, Case, harden, simulate
+from network_bench import CUTS, LIBRARY, Case, harden, simulate
 from random_graphs import GraphBuilder, random_images, square
 from simulator import lint
 
 from hsflow.design import DesignFile
 from hsflow.ir.graph import Conv, Graph
+from hsflow.ir.pipeline import Cut, LevelCut
 from hsflow.ir.tensor import Shape, TensorFormat
 
 NARROW = TensorFormat(8, False, (4, 4, 4), (0, 0, 0), (3, 200, 7))
@@ -38,7 +40,7 @@ def cases() -> list[Case]:
         for bound in BOUNDS:
             graph = builder().build(f"{name}_{bound}")
             ends = ("random", "bursty") if bound == 3 else ("full", "full")
-            found.append(Case(graph, random_images(graph, 3, number), 1 + number % 3, ends, bound))
+            found.append(Case(graph, random_images(graph, 3, number), CUTS[number], ends, bound))
     return found
 
 
@@ -48,8 +50,8 @@ def test_every_pixel_and_cycle_is_exact(
 ) -> None:
     monkeypatch.setenv("HSFLOW_TEST_SIMULATOR", simulator)
     chosen = cases() if simulator == "icarus" else cases()[1::3]
-    alone = [Case(case.graph, case.images[:1], case.levels, bound=case.bound) for case in chosen]
-    alone = [Case(rename(case.graph), case.images, case.levels, bound=case.bound) for case in alone]
+    alone = [Case(case.graph, case.images[:1], case.cut, bound=case.bound) for case in chosen]
+    alone = [Case(rename(case.graph), case.images, case.cut, bound=case.bound) for case in alone]
     log, designs = simulate([*chosen, *alone], tmp_path)
     assert not log.timed_out
     assert not log.violations
@@ -72,13 +74,14 @@ def test_a_lost_register_is_caught(tmp_path: Path) -> None:
     assert log.words("out0") != case.expected
 
 
-def kernel(name: str, levels: int) -> Kernel:
+def kernel(name: str, cut: Cut) -> Kernel:
     graph = LAYERS[name]().build("counted")
     layer = graph.hardened.layers[-1]
     assert isinstance(layer, Conv)
     sources = tuple(graph.feature_maps[source] for source in layer.sources)
+    ends = kernel_ends(layer, sources, 1, cut)
     return build_kernel(
-        layer, sources, "counted_layer", lambda matrix, inputs, _: share(matrix, inputs), levels
+        layer, sources, "counted_layer", lambda matrix, inputs, _: share(matrix, inputs), cut, ends
     )
 
 
@@ -99,16 +102,16 @@ def flip_flops(files: Iterable[DesignFile]) -> int:
 
 
 @pytest.mark.parametrize("bound", [*BOUNDS, 10**6])
-@pytest.mark.parametrize("levels", [1, 2, 3])
+@pytest.mark.parametrize("cut", CUTS)
 @pytest.mark.parametrize("name", LAYERS)
-def test_the_registers_are_those_that_the_pipeline_counts(name: str, levels: int, bound: int) -> None:
-    made = kernel(name, levels)
+def test_the_registers_are_those_that_the_pipeline_counts(name: str, cut: Cut, bound: int) -> None:
+    made = kernel(name, cut)
     for tile in made.tiles:
         assert flip_flops(emitted(made, tile, bound)) == tile.pipeline.register_bits
 
 
 def test_a_second_register_of_a_value_is_counted() -> None:
-    made = kernel("dense_3x3", 1)
+    made = kernel("dense_3x3", LevelCut(1))
     files = emitted(made, made.tiles[0], 3)
     text = next(file.text for file in files if "_q <= " in file.text)
     line = next(line for line in text.splitlines() if "_q <= " in line)
@@ -117,8 +120,9 @@ def test_a_second_register_of_a_value_is_counted() -> None:
 
 
 @pytest.mark.parametrize("bound", BOUNDS)
-def test_no_module_is_larger_than_its_bound_and_each_adder_is_in_one(bound: int) -> None:
-    made = kernel("pointwise_signed", 2)
+@pytest.mark.parametrize("cut", CUTS)
+def test_no_module_is_larger_than_its_bound_and_each_adder_is_in_one(bound: int, cut: Cut) -> None:
+    made = kernel("pointwise_signed", cut)
     (tile,) = made.tiles
     files = emitted(made, tile, bound)
     assert len({file.path for file in files}) == len(files)
@@ -134,7 +138,7 @@ def test_no_module_is_larger_than_its_bound_and_each_adder_is_in_one(bound: int)
 
 
 def test_a_kernel_below_the_bound_is_one_module() -> None:
-    made = kernel("pointwise_signed", 2)
+    made = kernel("pointwise_signed", LevelCut(2))
     (tile,) = made.tiles
     adders = len(tile.pipeline.graph.adders)
     assert len(emitted(made, tile, adders)) == 1
@@ -143,16 +147,16 @@ def test_a_kernel_below_the_bound_is_one_module() -> None:
 
 @pytest.mark.parametrize("name", LAYERS)
 def test_many_modules_are_lint_clean(name: str, tmp_path: Path) -> None:
-    for bound in BOUNDS:
+    for bound, cut in zip(BOUNDS, (LevelCut(2), CUTS[3], CUTS[5]), strict=True):
         graph = LAYERS[name]().build(f"lint{bound}")
         sources = list(LIBRARY)
-        for file in harden(graph, 2, bound).files:
+        for file in harden(graph, cut, bound).files:
             sources.append(tmp_path / Path(file.path).name)
             sources[-1].write_text(file.text)
         assert lint(sources, network_module(graph.name)) == []
 
 
 def test_files_are_made_one_by_one() -> None:
-    made = kernel("dense_3x3", 2)
+    made = kernel("dense_3x3", LevelCut(2))
     files = emit_kernel(made.tiles[0], made.operands, "a title", 3)
     assert next(files).path == "rtl/counted_layer__tile0_stage0_part0.sv"

@@ -10,11 +10,12 @@ import pytest
 from hsflow_harden.emit_network import network_module
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from network_bench import LIBRARY, Case, Simulated, simulate
+from network_bench import CUTS, LIBRARY, Case, Simulated, simulate
 from random_graphs import GraphBuilder, inverted_residual, random_images, square
 from simulator import lint
 
 from hsflow.ir.graph import Graph
+from hsflow.ir.pipeline import Cut
 from hsflow.ir.tensor import Padding, Shape, Window
 
 
@@ -76,12 +77,12 @@ def simulated(tmp_path_factory: pytest.TempPathFactory) -> Simulated:
     """Simulate every network with every traffic, and one image alone, in one testbench."""
     cases: dict[str, list[Case]] = {}
     for number, (name, builder) in enumerate(_builders().items()):
-        levels = 1 + number % 3
+        cut = CUTS[number % len(CUTS)]
         for kind, ends in enumerate(TRAFFIC):
             graph = builder.build(f"n{number}_{kind}")
-            cases.setdefault(name, []).append(Case(graph, random_images(graph, 4, number), levels, ends))
+            cases.setdefault(name, []).append(Case(graph, random_images(graph, 4, number), cut, ends))
         alone = builder.build(f"n{number}_alone")
-        cases[name].append(Case(alone, random_images(alone, 1, number), levels))
+        cases[name].append(Case(alone, random_images(alone, 1, number), cut))
     return Simulated.of(cases, tmp_path_factory.mktemp("layers"))
 
 
@@ -171,9 +172,9 @@ def _draw_layer(draw: st.DrawFn, builder: GraphBuilder) -> None:
 
 
 @settings(max_examples=12, deadline=None, suppress_health_check=list(HealthCheck))
-@given(graph=random_networks(), seed=st.integers(0, 1000), levels=st.integers(1, 4))
-def test_random_networks_agree(tmp_path_factory, graph: Graph, seed: int, levels: int) -> None:
+@given(graph=random_networks(), seed=st.integers(0, 1000), cut=st.sampled_from(CUTS))
+def test_random_networks_agree(tmp_path_factory, graph: Graph, seed: int, cut: Cut) -> None:
     images = random_images(graph, 3, seed)
-    cases = [Case(graph, images, levels)]
+    cases = [Case(graph, images, cut)]
     log, _ = simulate(cases, tmp_path_factory.mktemp("random"))
     assert log.words("out0") == cases[0].expected

@@ -16,7 +16,7 @@ FAULTS = {
     "stream": ("hsflow_stream_fork", "done1_q <= done1 & ~done0;", "done1_q <= 1'b0;"),
     "window": ("hsflow_window", "ColumnsLeft + Columns - First)", "ColumnsLeft + Columns - First + 1)"),
     "requantize": ("hsflow_requantize", "sum >>> RightShift", "sum >> RightShift"),
-    "pool": ("hsflow_max", "^ Flip) > (highest ^ Flip)", "^ Flip) > highest"),
+    "pool": ("hsflow_max", "^ Flip) > (one ^ Flip)", "^ Flip) > one"),
     "axil": ("hsflow_axil_slave", "bresp_o <= {error_i, 1'b0};", "bresp_o <= 2'b00;"),
 }
 

@@ -19,6 +19,7 @@ from hsflow.fixedpoint import IntArray, Interval
 from hsflow.ir.graph import Add, AveragePool, Conv, FeatureMap, Graph, MaxPool
 from hsflow.ir.interp import interpret, interpret_all, pad_image, tap
 from hsflow.ir.network import INPUT_NAME
+from hsflow.ir.pipeline import LevelCut
 from hsflow.ir.tensor import Constant, Padding, Shape, TensorFormat, Window
 
 QUICK = settings(deadline=None, max_examples=120, suppress_health_check=list(HealthCheck))
@@ -156,7 +157,7 @@ def run_kernel(kernel: Kernel, operands: IntArray) -> IntArray:
 
 def kernel_of(graph: Graph, layer: Conv | Add | AveragePool) -> Kernel:
     sources = tuple(graph.feature_maps[name] for name in layer.sources)
-    return build_kernel(layer, sources, "net_layer", lambda matrix, inputs, name: share(matrix, inputs), 2)
+    return build_kernel(layer, sources, "net_layer", lambda matrix, inputs, name: share(matrix, inputs), LevelCut(2))
 
 
 def wrong_layers(graph: Graph, images: IntArray) -> list[str]:

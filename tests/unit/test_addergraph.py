@@ -18,6 +18,7 @@ from random_graphs import GraphBuilder
 from hsflow.errors import MismatchError, ModelError
 from hsflow.fixedpoint import IntArray, Interval
 from hsflow.ir.addergraph import Adder, AdderGraph, Output
+from hsflow.ir.pipeline import LevelCut
 from hsflow.ir.tensor import Shape
 
 UNHURRIED = settings(deadline=None)
@@ -233,7 +234,7 @@ def test_any_single_change_of_a_matrix_is_found(seed: int) -> None:
 
 def kernel_with(lower: Callable[[IntArray, tuple[Interval, ...], str], AdderGraph]) -> None:
     graph = GraphBuilder(Shape(3, 2, 2), 5).conv(4, zeros=0.0, name="stem").build()
-    build_kernel(graph.layers[0], (graph.input,), "net_stem", lower, 2)  # type: ignore[arg-type]
+    build_kernel(graph.layers[0], (graph.input,), "net_stem", lower, LevelCut(2))  # type: ignore[arg-type]
 
 
 def test_the_hardener_proves_what_a_plugin_lowers() -> None:

@@ -17,6 +17,7 @@ from hsflow.errors import ConfigurationError
 from hsflow.fixedpoint import IntArray, Interval
 from hsflow.ir.addergraph import AdderGraph
 from hsflow.ir.graph import Graph
+from hsflow.ir.pipeline import LevelCut
 from hsflow.lowering import Effort, LoweringGoal
 from hsflow.plan import Plan, PlanRequest
 
@@ -39,7 +40,7 @@ def built(graph: Graph) -> list[LayerCost]:
     def optimize(matrix: IntArray, inputs: tuple[Interval, ...], layer: str) -> AdderGraph:
         return lower(matrix, inputs, LoweringGoal(effort=Effort.LOW), layer)
 
-    structure = build_structure(graph, optimize, 2, blocks=choose_blocks(graph, INTERVAL))
+    structure = build_structure(graph, optimize, LevelCut(2), blocks=choose_blocks(graph, INTERVAL))
     return [layer_cost(layer) for layer in structure.layers]
 
 

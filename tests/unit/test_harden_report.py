@@ -12,7 +12,7 @@ from hsflow_harden.build import build_structure
 from hsflow_harden.cost import layer_cost
 from hsflow_harden.plan import plan_network
 from hsflow_harden.rates import choose_blocks
-from hsflow_harden.report import LEVELS, built_figures, report_sections
+from hsflow_harden.report import CORNER, LEVELS, MARGIN, built_figures, report_sections
 from hsflow_harden.structure import Structure
 from hsflow_po2.sketch import sketch_graph
 from hsflow_torch.sketch import sketch_network
@@ -20,6 +20,7 @@ from hsflow_torch.sketch import sketch_network
 from hsflow.design import Design
 from hsflow.fixedpoint import IntArray, Interval
 from hsflow.ir.addergraph import AdderGraph
+from hsflow.ir.pipeline import LevelCut
 from hsflow.lowering import Effort, LoweringGoal
 from hsflow.metrics import Metric
 from hsflow.plan import PlanRequest
@@ -29,7 +30,11 @@ from hsflow.report.page import render_report
 from hsflow.report.result import Result
 
 INTERVAL = 16
-METRICS = {LEVELS: Metric(value=2, unit="levels")}
+METRICS = {
+    LEVELS: Metric(value=2, unit="levels"),
+    MARGIN: Metric(value=0.1),
+    CORNER: Metric(value="TT"),
+}
 
 
 @pytest.fixture(scope="module")
@@ -38,7 +43,7 @@ def structure() -> Structure:
         return lower(matrix, inputs, LoweringGoal(effort=Effort.LOW), layer)
 
     graph = sketch_graph(sketch_network("digits", None, None, seed=1))
-    return build_structure(graph, optimize, 2, blocks=choose_blocks(graph, INTERVAL))
+    return build_structure(graph, optimize, LevelCut(2), blocks=choose_blocks(graph, INTERVAL))
 
 
 @pytest.fixture(scope="module")
@@ -56,7 +61,7 @@ def part_of(section: Section, kind: type[Plot] | type[Table]) -> Plot | Table:
 
 def test_kernels_are_read_off_the_costs_of_a_build(structure: Structure, design: Design) -> None:
     assert any(cost.copies > 1 for cost in design.layers) and any(cost.fifo_bits for cost in design.layers)
-    assert built_figures(design, 2) == {layer.layer.name: layer.figures for layer in structure.layers}
+    assert built_figures(design, LevelCut(2)) == {layer.layer.name: layer.figures for layer in structure.layers}
 
 
 def test_every_interval_of_the_planner_is_shown_and_the_built_one_lies_on_the_line(design: Design) -> None:
@@ -85,7 +90,7 @@ def test_registers_at_other_levels_are_other_hardware(design: Design) -> None:
     """In one cycle an image, the sum of the global pool is a tree of two levels."""
     whole = plan_network(design.graph, PlanRequest(initiation_interval=1)).design
     assert len(report_sections(Result(whole, METRICS))) == 1
-    assert report_sections(Result(whole, {LEVELS: Metric(value=1, unit="levels")})) == []
+    assert report_sections(Result(whole, METRICS | {LEVELS: Metric(value=1, unit="levels")})) == []
     assert report_sections(Result(whole)) == []
 
 

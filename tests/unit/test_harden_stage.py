@@ -14,13 +14,15 @@ import numpy as np
 import pytest
 from hsflow_cmvm.optimizer import lower
 from hsflow_harden import lower as lowering
+from hsflow_harden.comparator import Comparator
+from hsflow_harden.kernel import KernelFigures
 from hsflow_harden.lower import LoweringTask, lower_tasks
 from hsflow_harden.stage import HardenOptions, HardenStage
 from random_graphs import GraphBuilder, square
 
 from hsflow import hookimpl
 from hsflow.design import Design
-from hsflow.errors import MismatchError, PluginError
+from hsflow.errors import ConfigurationError, MismatchError, PluginError
 from hsflow.executor import ProcessExecutor, SerialExecutor
 from hsflow.fixedpoint import IntArray, Interval
 from hsflow.ir.addergraph import AdderGraph
@@ -28,6 +30,7 @@ from hsflow.ir.graph import Graph
 from hsflow.ir.tensor import Shape
 from hsflow.lowering import LoweringGoal, Objective
 from hsflow.plugins import Plugin, PluginManager, PortableHook, load_plugins
+from hsflow.stage import FlowSettings
 
 
 @dataclass
@@ -37,6 +40,7 @@ class Context:
     plugins: PluginManager
     shown: list[str] = field(default_factory=list)
     metrics: dict[str, Any] = field(default_factory=dict)
+    settings: FlowSettings = field(default_factory=lambda: FlowSettings(name="net"))
 
     @property
     def hooks(self) -> Any:
@@ -110,6 +114,36 @@ def test_the_layers_done_and_the_adders_are_shown() -> None:
     ]
     assert context.shown[0].endswith(f" {adders[0]:,} adders"), "the largest matrix is lowered first"
     assert context.shown[-1].endswith(f" {sum(adders):,} adders")
+
+
+def clocked(clock_mhz: float, **options: Any) -> Design:
+    context = Context(load_plugins(), settings=FlowSettings(name="net", clock_mhz=clock_mhz))
+    return harden(context, workers=1, **options)
+
+
+def register_bits(design: Design) -> int:
+    return sum(cost.register_bits for cost in design.layers)
+
+
+def test_registers_follow_the_clock_where_no_levels_are_given() -> None:
+    slow, fast = (clocked(clock, adder_levels_per_stage=0) for clock in (100.0, 1000.0))
+    assert register_bits(slow) < register_bits(fast)
+    assert slow.latency < fast.latency
+    assert register_bits(clocked(100.0)) == register_bits(clocked(1000.0)), "two levels are two levels"
+
+
+def test_a_clock_that_cannot_be_reached_is_refused_with_one_that_can() -> None:
+    with pytest.raises(ConfigurationError, match=r"takes longer than the clock allows(?s:.*)at most \d+ MHz"):
+        clocked(4000.0, adder_levels_per_stage=0)
+    with pytest.raises(ConfigurationError, match="takes longer than the clock allows"):
+        clocked(1000.0, adder_levels_per_stage=0, timing_margin=0.9)
+
+
+@pytest.mark.parametrize(("levels", "stages", "pixels"), [(1, 3, 5 + 3 + 2), (2, 1, 3), (3, 1, 2), (4, 0, 0)])
+def test_a_maximum_has_a_register_every_so_many_levels(levels: int, stages: int, pixels: int) -> None:
+    found = Comparator(channels=3, width=8, taps=9, levels=levels)
+    assert found.stages == stages
+    assert found.figures == KernelFigures(stages + 1, 0, 0, 0, 0, pixels * 3 * 8)
 
 
 def test_a_plugin_of_this_process_is_asked_in_it(eager: None) -> None:

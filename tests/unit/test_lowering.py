@@ -12,9 +12,11 @@ from hsflow_harden.stage import HardenOptions
 from hsflow.cachekey import stage_keys
 from hsflow.config import configure
 from hsflow.errors import ConfigurationError
+from hsflow.ir.pipeline import ClockCut, LevelCut
 from hsflow.lowering import Effort, LoweringGoal, Objective
 from hsflow.plugins import PluginManager, load_plugins
 from hsflow.stage import StageKind
+from hsflow.technology import ASAP7
 
 
 @pytest.mark.parametrize(
@@ -37,9 +39,25 @@ def test_the_bounds_themselves_are_goals() -> None:
 
 
 def test_the_hardeners_options_become_the_goal() -> None:
-    assert HardenOptions().goal == LoweringGoal()  # type: ignore[call-arg]
     options = HardenOptions(objective="digit-serial", effort="high", depth_slack=1, adder_levels_per_stage=3)  # type: ignore[arg-type]
-    assert options.goal == LoweringGoal(Objective.DIGIT_SERIAL, Effort.HIGH, None, 1, 3)
+    assert options.cut(1000.0) == options.cut(1.0) == LevelCut(3)
+    assert options.goal(LevelCut(3)) == LoweringGoal(Objective.DIGIT_SERIAL, Effort.HIGH, None, 1, 3)
+
+
+def test_without_levels_the_clock_decides_how_deep_a_stage_is() -> None:
+    options = HardenOptions(adder_levels_per_stage=0)  # type: ignore[call-arg]
+    assert options.cut(500.0) == ClockCut(500.0, 0.1, ASAP7.delays["TT"])
+    assert HardenOptions(adder_levels_per_stage=0, corner="SS", timing_margin=0.3).cut(1.0) == ClockCut(
+        1.0, 0.3, ASAP7.delays["SS"]
+    )  # type: ignore[call-arg]
+    levels = [
+        options.goal(options.cut(clock)).adder_levels_per_stage for clock in (100.0, 500.0, 1000.0, 2000.0)
+    ]
+    assert levels == sorted(levels, reverse=True)
+    assert levels[-1] == 1 < levels[-2]
+    assert ASAP7.delays["TT"].carry < ASAP7.delays["SS"].carry
+    with pytest.raises(ConfigurationError, match=r"no such corner(?s:.*)expected: TT, SS"):
+        ASAP7.delays_at("FF")
 
 
 @pytest.fixture(scope="module")

@@ -11,11 +11,15 @@ module tiny_max3__kernel (
 
   logic [15:0] result;
   hsflow_max #(
-    .Channels(2),
-    .Width   (8),
-    .Signed  (1'b0),
-    .Taps    (4)
+    .Channels      (2),
+    .Width         (8),
+    .Signed        (1'b0),
+    .Taps          (4),
+    .LevelsPerStage(2),
+    .Stages        (0)
   ) u_max (
+    .clk_i,
+    .enable_i,
     .data_i,
     .data_o(result)
   );
