@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Synthesis by parts: each generated module by itself, several at once, none twice.
+"""Synthesis and proof by parts: each generated module by itself, several at once.
 
 A part is a generated module with the library's modules that it uses; other generated modules are left out of it. What became
-of a part is kept under a digest of all that it depends on, so that an unchanged tile costs nothing the next time. Drive
+of a part is kept under a digest of all that it depends on, so that an unchanged tile is not synthesized twice. Drive
 strengths are chosen last, when the whole is together again.
 """
 
@@ -12,18 +12,20 @@ import re
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import lru_cache
 from pathlib import Path
 
 from hsflow import __version__
 from hsflow.artifact import Manifest, canonical_json, digest, file_digest
 from hsflow.cachekey import module_digest
-from hsflow.errors import ConfigurationError
+from hsflow.errors import ConfigurationError, MismatchError
 from hsflow.executor import Executor, SerialExecutor
 from hsflow.launch import resolve
 from hsflow.process import output_of
 from hsflow.store import Store
 from hsflow_asap7.netlist import Netlist, read_netlist, write_json
 from hsflow_asap7.platform import Corner, Platform, mapping_liberty
+from hsflow_asap7.proof import Proof, prove
 from hsflow_asap7.synthesis import (
     LIBERTY,
     NETLIST_JSON,
@@ -198,3 +200,61 @@ def _make(job: _Job) -> PartResult:
         entry = store.put(manifest, {NETLIST_JSON: made.read_bytes()})
         made.unlink()
         return PartResult(job.part.module, entry.folder / NETLIST_JSON, seconds, peak)
+
+
+@dataclass(frozen=True)
+class _ProofJob:
+    """Hold all that a worker needs to prove a part of a netlist in a JSON file."""
+
+    part: Part
+    netlist: Path
+    platform: Platform
+    folder: Path
+    parameters: tuple[tuple[str, int], ...]
+
+
+def prove_parts(
+    sources: Sequence[Path],
+    netlist: Path,
+    platform: Platform,
+    folder: Path,
+    *,
+    executor: Executor | None = None,
+    parameters: Mapping[str, int] | None = None,
+) -> Proof:
+    """Prove each generated module of a netlist in a JSON file, which keeps them, as `prove` does.
+
+    Raises:
+        MismatchError: if netlist and RTL differ.
+        ToolError: if Yosys or ABC is missing or fails, or gives up.
+    """
+    started = time.monotonic()
+    top = _read(netlist).top
+    parts = parts_of(sources, top)
+    if different := {part.module for part in parts} ^ _read(netlist).modules.keys():
+        raise MismatchError("RTL and netlist have other modules", where=top, got=", ".join(sorted(different)))
+    own = tuple(sorted((parameters or {}).items()))
+    jobs = (
+        _ProofJob(part, netlist, platform, folder / part.module, own if part.module == top else ())
+        for part in parts
+    )
+    proofs = list((executor or SerialExecutor()).map(_prove, jobs))
+    registers, outputs = (
+        sum(counts) for counts in zip(*((p.registers, p.outputs) for p in proofs), strict=True)
+    )
+    return Proof(len(proofs), registers, outputs, time.monotonic() - started)
+
+
+def _prove(job: _ProofJob) -> Proof:
+    whole = _read(job.netlist)
+    name = job.part.module
+    part = Netlist(name, {name: whole.modules[name]}, {**whole.modules, **whole.blackboxes})
+    return prove(
+        job.part.sources, part, job.platform, job.folder, dict(job.parameters), blackboxes=job.part.children
+    )
+
+
+@lru_cache(maxsize=1)
+def _read(path: Path) -> Netlist:
+    """Return a netlist that every job of a process reads."""
+    return read_netlist(path)

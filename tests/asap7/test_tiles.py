@@ -10,10 +10,10 @@ from hsflow_asap7.netlist import read_netlist
 from hsflow_asap7.platform import Platform
 from hsflow_asap7.proof import prove
 from hsflow_asap7.synthesis import SynthesisOptions, synthesize
-from hsflow_asap7.tiles import parts_of, synthesize_each, synthesize_parts
+from hsflow_asap7.tiles import parts_of, prove_parts, synthesize_each, synthesize_parts
 from mini_platform import mini_platform
 
-from hsflow.errors import ConfigurationError
+from hsflow.errors import ConfigurationError, MismatchError
 from hsflow.executor import ProcessExecutor
 
 SOURCES = {
@@ -85,7 +85,24 @@ def test_parts_make_the_netlist_that_one_piece_makes(
     assert parts.area_um2 == pytest.approx(whole.area_um2)
     netlist = read_netlist(parts.netlist_json)
     assert set(netlist.modules) == {"layer", "tile0", "tile1"}
-    assert prove(sources, netlist, platform, tmp_path / "proof").modules == 3
+    whole_proof = prove(sources, netlist, platform, tmp_path / "proof")
+    by_parts = prove_parts(
+        sources, parts.netlist_json, platform, tmp_path / "proofs", executor=ProcessExecutor(2)
+    )
+    assert (by_parts.modules, by_parts.registers) == (whole_proof.modules, whole_proof.registers) == (3, 22)
+    assert by_parts.outputs == whole_proof.outputs
+
+
+def test_a_fault_in_a_part_is_found(platform: Platform, sources: list[Path], tmp_path: Path) -> None:
+    options, store = SynthesisOptions(), tmp_path / "store"
+    made = synthesize_parts(sources, "layer", options, platform, tmp_path / "parts", store=store)
+    tile = next(path for path in sources if path.name == "tile1.sv")
+    tile.write_text(tile.read_text().replace("<< 2", "<< 1"))
+    with pytest.raises(MismatchError, match=r"^tile1: the netlist differs"):
+        prove_parts(sources, made.netlist_json, platform, tmp_path / "proofs")
+    tile.unlink()
+    with pytest.raises(MismatchError, match="other modules"):
+        prove_parts([path for path in sources if path != tile], made.netlist_json, platform, tmp_path / "p")
 
 
 def test_only_what_changed_is_made_again(platform: Platform, sources: list[Path], tmp_path: Path) -> None:
