@@ -103,9 +103,7 @@ class ClockCut:
         Raises:
             ConfigurationError: if an adder, or what is behind a result, takes longer than the clock allows by itself.
         """
-        found = Placement(
-            AdderTimes(graph, self.delays, self.longest_chain), self.period, ends
-        )
+        found = Placement(AdderTimes(graph, self.delays, self.longest_chain), self.period, ends)
         adders = found.alone.max(axis=1, initial=0.0) + self.delays.setup
         self.check(float(adders.max(initial=0.0)), "an adder", where)
         if ends.exit is not None:

@@ -157,7 +157,9 @@ def run_kernel(kernel: Kernel, operands: IntArray) -> IntArray:
 
 def kernel_of(graph: Graph, layer: Conv | Add | AveragePool) -> Kernel:
     sources = tuple(graph.feature_maps[name] for name in layer.sources)
-    return build_kernel(layer, sources, "net_layer", lambda matrix, inputs, name: share(matrix, inputs), LevelCut(2))
+    return build_kernel(
+        layer, sources, "net_layer", lambda matrix, inputs, name: share(matrix, inputs), LevelCut(2)
+    )
 
 
 def wrong_layers(graph: Graph, images: IntArray) -> list[str]:

@@ -61,7 +61,9 @@ def part_of(section: Section, kind: type[Plot] | type[Table]) -> Plot | Table:
 
 def test_kernels_are_read_off_the_costs_of_a_build(structure: Structure, design: Design) -> None:
     assert any(cost.copies > 1 for cost in design.layers) and any(cost.fifo_bits for cost in design.layers)
-    assert built_figures(design, LevelCut(2)) == {layer.layer.name: layer.figures for layer in structure.layers}
+    assert built_figures(design, LevelCut(2)) == {
+        layer.layer.name: layer.figures for layer in structure.layers
+    }
 
 
 def test_every_interval_of_the_planner_is_shown_and_the_built_one_lies_on_the_line(design: Design) -> None:
