@@ -8,10 +8,12 @@ from functools import cache
 
 from pydantic import BaseModel, ConfigDict
 
-from hsflow_asap7.facts import FULL_ADDER, HALF_ADDER
+from hsflow_asap7.facts import FULL_ADDER, HALF_ADDER, SUFFIX
+from hsflow_asap7.memories import macros_of, memories_in
 from hsflow_asap7.netlist import Module, Netlist
+from hsflow_asap7.platform import Platform, cell_areas
 
-KINDS = ("adders", "registers", "inverters and buffers", "other gates")
+KINDS = ("adders", "registers", "inverters and buffers", "other gates", "memories")
 _STORING = ("DFF", "DLL", "DHL", "SDF", "ICG")
 _REPEATERS = ("INV", "BUF", "HB", "CKINV")
 _DEPTH = 2
@@ -37,18 +39,27 @@ class Part(BaseModel):
 class Inventory(BaseModel):
     """Hold what later steps ask of a netlist, which takes long to read.
 
-    `ports` are the top's with their widths in bits, `cells` how many there are of each, `area` where they are.
+    `ports` are the top's with their widths in bits, `cells` how many there are of each, `memories` the same of SRAM macros,
+    `area` where all of them are.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     ports: dict[str, int]
     cells: dict[str, int]
+    memories: dict[str, int] = {}
     area: Part
+
+    @property
+    def cell_area(self) -> float:
+        """Return the area of the standard cells, in um2."""
+        return self.area.total - self.area.um2.get("memories", 0.0)
 
 
 def kind_of(cell: str) -> str:
-    """Return what a cell is for, one of KINDS."""
+    """Return what a cell is for, one of KINDS; what is no standard cell is an SRAM macro."""
+    if not cell.endswith(SUFFIX):
+        return "memories"
     if cell in (FULL_ADDER, HALF_ADDER):
         return "adders"
     if cell.startswith(_REPEATERS):
@@ -56,10 +67,13 @@ def kind_of(cell: str) -> str:
     return "registers" if cell.startswith(_STORING) else "other gates"
 
 
-def inventory_of(netlist: Netlist, areas: Mapping[str, float]) -> Inventory:
-    """Return the inventory of a netlist; `areas` are the cells', in um2."""
+def inventory_of(netlist: Netlist, platform: Platform) -> Inventory:
+    """Return the inventory of a netlist on a platform's cells."""
     ports = {name: len(port.bits) for name, port in netlist.modules[netlist.top].ports.items()}
-    return Inventory(ports=ports, cells=dict(netlist.cell_counts()), area=area_of(netlist, areas))
+    memories = {memory.name: memory.count for memory in memories_in(netlist, platform)}
+    macros = {macro.name: macro.area for macro in macros_of(platform)} if memories else {}
+    area = area_of(netlist, {**cell_areas(platform), **macros})
+    return Inventory(ports=ports, cells=dict(netlist.cell_counts()), memories=memories, area=area)
 
 
 def area_of(netlist: Netlist, areas: Mapping[str, float]) -> Part:

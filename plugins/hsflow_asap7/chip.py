@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 from pydantic import TypeAdapter
@@ -12,6 +13,8 @@ from hsflow.metrics import Metric, make_metric
 from hsflow_asap7.area import Inventory
 from hsflow_asap7.constraints import Constraints
 from hsflow_asap7.gatesim import ACTIVITY, SCOPE
+from hsflow_asap7.layout import Memory
+from hsflow_asap7.memories import LINE_BUFFER, macros_of, with_memories, write_line_buffers
 from hsflow_asap7.platform import Corner, merged_liberty
 from hsflow_asap7.power import Power, Simulated, measure_power
 from hsflow_asap7.runner import Job, figures_of
@@ -30,6 +33,36 @@ Figure = tuple[str, object, str, str]
 _CLOCKS, _RESETS = ("aclk", "clk_i"), ("aresetn", "rst_ni")
 
 
+@dataclass(frozen=True)
+class Rtl:
+    """Hold what is synthesized: the sources, and those of modules that are library cells (SRAM macros)."""
+
+    sources: tuple[Path, ...]
+    macros: tuple[Path, ...] = ()
+
+
+def rtl(job: Job) -> Rtl:
+    """Return the design's sources, with line buffers on macros if the request asks for it."""
+    sources = tuple(job.source(name) for name in job.request.sources)
+    original = next((path for path in sources if path.name == LINE_BUFFER), None)
+    if job.request.memory_bits is None or original is None:
+        return Rtl(sources)
+    folder = job.folder / "memories"
+    replacement, models = write_line_buffers(job.request.platform, original, job.request.memory_bits, folder)
+    return Rtl(with_memories(sources, replacement), (models,))
+
+
+def memories(job: Job) -> tuple[Memory, ...]:
+    """Return the SRAM macros of the netlist."""
+    counts = inventory(job).memories
+    known = macros_of(job.request.platform) if counts else ()
+    return tuple(
+        Memory(macro.name, macro.liberty, macro.lef, counts[macro.name], *macro.sides)
+        for macro in known
+        if macro.name in counts
+    )
+
+
 def inventory(job: Job) -> Inventory:
     """Return what synthesis made."""
     return Inventory.model_validate_json(job.made_by("synthesis", INVENTORY).read_bytes())
@@ -38,7 +71,8 @@ def inventory(job: Job) -> Inventory:
 def design(job: Job, corner: Corner) -> Design:
     """Return the netlist on the library of a corner."""
     liberty = merged_liberty(job.request.platform, corner, job.work_root / LIBERTY)
-    return Design(job.made_by("synthesis", NETLIST_VERILOG), job.request.top, (liberty,), corner)
+    liberties = (liberty, *(memory.liberty for memory in memories(job)))
+    return Design(job.made_by("synthesis", NETLIST_VERILOG), job.request.top, liberties, corner)
 
 
 def constraints(job: Job) -> Constraints:
@@ -76,7 +110,7 @@ def find_power(job: Job, parasitics: Path | None = None, stage: str = "") -> dic
     on, bounds = design(job, Corner.TT), constraints(job)
     power = measure_power(
         job.made_by("synthesis", NETLIST_JSON), on.liberties, on.corner, bounds.clock_ps, simulated,
-        bounds.clock_port or "", parasitics=parasitics,
+        bounds.clock_port or "", [memory.name for memory in memories(job)], parasitics,
     )  # fmt: skip
     (job.folder / POWER).write_bytes(POWERS.dump_json(power))
     return named(_power_figures(power, stage))

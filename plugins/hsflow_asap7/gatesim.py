@@ -40,7 +40,7 @@ class Gates:
     """Name the Verilog of a simulation: the netlist, its cells' models, the testbench."""
 
     netlist: Path
-    models: Path
+    models: tuple[Path, ...]
     testbench: tuple[Path, ...]
 
 
@@ -56,7 +56,7 @@ def simulate(
     _check_version()
     for path in data:
         shutil.copy(path, folder / path.name)
-    sources = (gates.models, gates.netlist, *gates.testbench, _recorder())
+    sources = (*gates.models, gates.netlist, *gates.testbench, _recorder())
     built = folder / _BUILD
     simulation = Simulation(
         name=gates.netlist.stem, toplevel=TESTBENCH, work_root=built, data_folder=folder, tool="verilator",

@@ -10,7 +10,17 @@ from functools import partial
 
 from hsflow.metrics import Metric
 from hsflow_asap7 import layout
-from hsflow_asap7.chip import POWER, TIMING, constraints, design, find_power, inventory, named, time_corners
+from hsflow_asap7.chip import (
+    POWER,
+    TIMING,
+    constraints,
+    design,
+    find_power,
+    inventory,
+    memories,
+    named,
+    time_corners,
+)
 from hsflow_asap7.gds import write_gds, write_picture
 from hsflow_asap7.layout import DEF, DRC, NETLIST, SDC, SPEF, Layout, LayoutOptions, LayoutStep
 from hsflow_asap7.netlist import total_area
@@ -49,7 +59,7 @@ def _layout(job: Job) -> Layout:
     on, made = design(job, Corner.TT), inventory(job)
     return Layout(
         job.request.top, on.netlist, on.liberties[0], job.work_root / FLOORPLAN / SDC, job.request.platform,
-        made.area.total, sum(made.ports.values()), options=LayoutOptions(job.request.utilization),
+        made.cell_area, sum(made.ports.values()), memories(job), LayoutOptions(job.request.utilization),
     )  # fmt: skip
 
 
@@ -96,7 +106,7 @@ def _power(job: Job) -> dict[str, Metric]:
 
 def _draw(job: Job) -> dict[str, Metric]:
     gds = job.folder / GDS
-    write_gds(job.made_by("finish", DEF), job.request.platform, gds)
+    write_gds(job.made_by("finish", DEF), job.request.platform, gds, memories(job))
     write_picture(gds, job.folder / PICTURE)
     return {}
 
@@ -128,6 +138,6 @@ LAYOUT_STEPS = (
     ),
     Step(
         "gds", "gds", "layout and picture, by KLayout", (GDS, PICTURE), _draw,
-        needs=("finish",), modules=("klayout",), options=("top",),
+        needs=("synthesis", "finish"), modules=("klayout",), options=("top",),
     ),
 )  # fmt: skip

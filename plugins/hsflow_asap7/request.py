@@ -21,6 +21,8 @@ _PS_PER_US = 1e6
 class Request(BaseModel):
     """Hold the design, the library, the clock, and the tools' options. Paths are relative to the work root.
 
+    From `memory_bits` on a line buffer becomes SRAM macros; None: never.
+
     `testbench` are the sources of the gate-level simulation beside the netlist, `data` what it reads, and `conditions` how
     it is driven; `records` are where builds of the cores may have left their figures.
     """
@@ -40,6 +42,7 @@ class Request(BaseModel):
     adders: Literal["full-adder", "abc"] = "full-adder"
     carry_save: bool = True
     flatten: bool = False
+    memory_bits: int | None = Field(default=None, ge=1)
     corners: tuple[Corner, ...] = Field(default=(Corner.TT, Corner.SS, Corner.FF), min_length=1)
     utilization: float = Field(default=0.55, gt=0, lt=1)
     workers: int = Field(default=0, ge=0)

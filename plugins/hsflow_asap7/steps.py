@@ -20,13 +20,13 @@ from hsflow_asap7.chip import (
     find_power,
     inventory,
     named,
+    rtl,
     time_corners,
 )
 from hsflow_asap7.gates import write_models
 from hsflow_asap7.gatesim import ACTIVITY, Gates, simulate
 from hsflow_asap7.layout_steps import LAYOUT_STEPS
 from hsflow_asap7.netlist import read_netlist
-from hsflow_asap7.platform import cell_areas
 from hsflow_asap7.proof import prove
 from hsflow_asap7.request import Request
 from hsflow_asap7.runner import Job, Step
@@ -37,21 +37,24 @@ from hsflow_asap7.tiles import synthesize_parts
 def _synthesize(job: Job) -> dict[str, Metric]:
     request = job.request
     options = SynthesisOptions(request.adders, request.carry_save, request.clock_ps, request.flatten)
-    sources = [job.source(name) for name in request.sources]
-    if request.flatten:
-        made = synthesize(sources, request.top, options, request.platform, job.folder)
+    given = rtl(job)
+    if request.flatten or given.macros:
+        made = synthesize(
+            given.sources, request.top, options, request.platform, job.folder, blackboxes=given.macros
+        )
     else:
         made = synthesize_parts(
-            sources, request.top, options, request.platform, job.folder,
+            given.sources, request.top, options, request.platform, job.folder,
             store=store_root(job.work_root), executor=ProcessExecutor(request.workers),
         )  # fmt: skip
-    found = inventory_of(read_netlist(made.netlist_json), cell_areas(request.platform))
+    found = inventory_of(read_netlist(made.netlist_json), request.platform)
     (job.folder / INVENTORY).write_text(found.model_dump_json(indent=1) + "\n", encoding="utf-8")
     return named(_synthesis_figures(found))
 
 
 def _synthesis_figures(found: Inventory) -> Iterator[Figure]:
     yield "synth__design__instance__area", found.area.total, "um^2", "lower"
+    yield "synth__design__instance__area__macros", found.area.total - found.cell_area, "um^2", "lower"
     yield "synth__design__instance__count", sum(found.cells.values()), "", "lower"
     kinds: Counter[str] = Counter()
     for cell, count in found.cells.items():
@@ -62,9 +65,10 @@ def _synthesis_figures(found: Inventory) -> Iterator[Figure]:
 
 def _prove(job: Job) -> dict[str, Metric]:
     request = job.request
-    sources = [job.source(name) for name in request.sources]
-    netlist = read_netlist(job.made_by("synthesis", NETLIST_JSON))
-    proof = prove(sources, netlist, request.platform, job.folder, flatten=request.flatten)
+    given, netlist = rtl(job), read_netlist(job.made_by("synthesis", NETLIST_JSON))
+    proof = prove(
+        given.sources, netlist, request.platform, job.folder, blackboxes=given.macros, flatten=request.flatten
+    )
     counts = {"modules": proof.modules, "registers": proof.registers, "outputs": proof.outputs}
     equal = [(f"proof__{name}", count, "", "") for name, count in counts.items()]
     return named([*equal, ("proof__outputs__unequal", 0, "", "lower")])
@@ -75,7 +79,7 @@ def _simulate(job: Job) -> dict[str, Metric]:
     models = job.folder / "models.v"
     write_models(request.platform, inventory(job).cells, models)
     testbench = tuple(job.source(name) for name in request.testbench)
-    gates = Gates(job.made_by("synthesis", NETLIST_VERILOG), models, testbench)
+    gates = Gates(job.made_by("synthesis", NETLIST_VERILOG), (models, *rtl(job).macros), testbench)
     data = [job.source(name) for name in request.data]
     result = simulate(gates, data, request.conditions, job.folder, request.simulation_timeout)
     return measured_metrics(read_plan(job.work_root), result)
@@ -94,22 +98,24 @@ def _sources(request: Request) -> tuple[str, ...]:
 
 
 def _of_the_simulation(request: Request) -> tuple[str, ...]:
-    return (*request.testbench, *request.data)
+    return (*request.sources, *request.testbench, *request.data)
 
 
 _NETLIST_STEPS = (
     Step(
         "synthesis", "synth", "RTL to cells, by Yosys", (NETLIST_VERILOG, NETLIST_JSON, INVENTORY), _synthesize,
-        tools=("yosys",), options=("top", "sources", "clock_mhz", "adders", "carry_save", "flatten"), inputs=_sources,
+        tools=("yosys",), options=("top", "sources", "clock_mhz", "adders", "carry_save", "flatten", "memory_bits"),
+        inputs=_sources,
     ),
     Step(
         "proof", "proof", "the netlist equals the RTL for every input, by Yosys and ABC", (), _prove,
-        needs=("synthesis",), tools=("yosys", "yosys-abc"), options=("top", "sources", "flatten"), inputs=_sources,
+        needs=("synthesis",), tools=("yosys", "yosys-abc"), inputs=_sources,
+        options=("top", "sources", "flatten", "memory_bits"),
     ),
     Step(
         "simulation", "gatesim", "real images on the netlist, by Verilator", (ACTIVITY,), _simulate,
         needs=("synthesis",), tools=("verilator",), inputs=_of_the_simulation,
-        options=("top", "testbench", "data", "conditions", "simulation_timeout"),
+        options=("top", "sources", "testbench", "data", "conditions", "simulation_timeout", "memory_bits"),
     ),
     Step(
         "timing", "timing", "setup and hold in each corner, by OpenSTA", (TIMING,), _time,

@@ -12,7 +12,7 @@ from hsflow_asap7.gds import COLORS
 from hsflow_asap7.library import read_cells
 from hsflow_asap7.netlist import Cell, Module, Netlist, Port
 from hsflow_asap7.report import _groups
-from mini_platform import real_platform
+from mini_platform import mini_platform, real_platform
 
 from hsflow.design import Design
 
@@ -59,12 +59,14 @@ def test_each_part_holds_what_its_instances_do() -> None:
     network, register = top.parts
     assert (network.name, network.module, network.total) == ("u_network", "network", 14.0)
     assert [part.total for part in network.parts] == [6.5, 6.5] and register.total == 3.0
-    assert top.um2 == {"adders": 4.0, "registers": 9.0, "inverters and buffers": 1.5, "other gates": 3.0}
+    kinds = {"adders": 4.0, "registers": 9.0, "inverters and buffers": 1.5, "other gates": 3.0}
+    assert top.um2 == {**kinds, "memories": 0.0}
     assert all(part.parts == () for part in network.parts), "layers are not taken apart"
 
 
-def test_the_inventory_counts_ports_and_cells() -> None:
-    found = inventory_of(netlist(), AREAS)
+def test_the_inventory_counts_ports_and_cells(tmp_path: Path) -> None:
+    found = inventory_of(netlist(), mini_platform(tmp_path))
+    assert found.memories == {} and found.cell_area == found.area.total > 0
     assert found.ports == {"clk_i": 1, "a_i": 2}
     assert found.cells["FAx1_ASAP7_75t_R"] == 2 and found.cells["DFFHQNx1_ASAP7_75t_R"] == 3
     assert Inventory.model_validate_json(found.model_dump_json()) == found

@@ -14,7 +14,6 @@ from hsflow_asap7.area import inventory_of
 from hsflow_asap7.chip import INVENTORY
 from hsflow_asap7.layout_steps import LAYOUT_STEPS
 from hsflow_asap7.netlist import Cell, Module, Netlist, Port, write_json
-from hsflow_asap7.platform import cell_areas
 from hsflow_asap7.request import Request
 from hsflow_asap7.runner import Job, Record, Status, figures_of, perform
 from hsflow_asap7.steps import STEPS
@@ -66,7 +65,7 @@ def synthesize(job: Job) -> metrics.Metrics:
     """Leave a netlist as synthesis does."""
     write_verilog(netlist(), job.folder / NETLIST_VERILOG)
     write_json(netlist(), job.folder / NETLIST_JSON)
-    found = inventory_of(netlist(), cell_areas(job.request.platform))
+    found = inventory_of(netlist(), job.request.platform)
     (job.folder / INVENTORY).write_text(found.model_dump_json())
     return {}
 

@@ -21,5 +21,9 @@ class Libertyyosys(Asap7step):
         },
         "carry_save": {"type": "bool", "desc": "Add three and more operands carry-save (default true)"},
         "flatten": {"type": "bool", "desc": "Dissolve the hierarchy, which names the layers (default false)"},
+        "memory_bits": {
+            "type": "int",
+            "desc": "From how many bits on a line buffer becomes SRAM macros (default: none does)",
+        },
         "workers": {"type": "int", "desc": "Tiles that are synthesized at once (default 0: one a processor)"},
     }
