@@ -31,7 +31,7 @@ from hsflow_asap7.proof import prove
 from hsflow_asap7.request import Request
 from hsflow_asap7.runner import Job, Step
 from hsflow_asap7.synthesis import NETLIST_JSON, NETLIST_VERILOG, SynthesisOptions, synthesize
-from hsflow_asap7.tiles import synthesize_parts
+from hsflow_asap7.tiles import prove_parts, synthesize_parts
 
 
 def _synthesize(job: Job) -> dict[str, Metric]:
@@ -65,10 +65,15 @@ def _synthesis_figures(found: Inventory) -> Iterator[Figure]:
 
 def _prove(job: Job) -> dict[str, Metric]:
     request = job.request
-    given, netlist = rtl(job), read_netlist(job.made_by("synthesis", NETLIST_JSON))
-    proof = prove(
-        given.sources, netlist, request.platform, job.folder, blackboxes=given.macros, flatten=request.flatten
-    )
+    given, netlist = rtl(job), job.made_by("synthesis", NETLIST_JSON)
+    if request.flatten or given.macros:
+        proof = prove(
+            given.sources, read_netlist(netlist), request.platform, job.folder,
+            blackboxes=given.macros, flatten=request.flatten,
+        )  # fmt: skip
+    else:
+        executor = ProcessExecutor(request.workers)
+        proof = prove_parts(given.sources, netlist, request.platform, job.folder, executor=executor)
     counts = {"modules": proof.modules, "registers": proof.registers, "outputs": proof.outputs}
     equal = [(f"proof__{name}", count, "", "") for name, count in counts.items()]
     return named([*equal, ("proof__outputs__unequal", 0, "", "lower")])
