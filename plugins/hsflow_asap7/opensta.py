@@ -20,7 +20,9 @@ from hsflow.templates import render
 
 TOOL = "sta"
 END = "end"
-_COMPLAINT = re.compile(r"^\[?Error\b.*|.*\b(?:black box|not found|syntax error)\b.*", re.IGNORECASE | re.MULTILINE)
+_COMPLAINT = re.compile(
+    r"^\[?Error\b.*|.*\b(?:black box|not found|syntax error)\b.*", re.IGNORECASE | re.MULTILINE
+)
 _VERSION = re.compile(r"(\d+)\.(\d+)")
 _UNSAFE = re.compile(r"[{}\\\n]")
 

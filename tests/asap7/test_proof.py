@@ -70,7 +70,9 @@ def test_the_netlist_is_proved_module_by_module(made: tuple[Platform, Path, Netl
     assert proof.outputs > 4 * proof.registers
 
 
-@pytest.mark.parametrize("options", [{"flatten": True}, {"adders": "abc"}, {"carry_save": True}, {"clock_ps": 350.0}])
+@pytest.mark.parametrize(
+    "options", [{"flatten": True}, {"adders": "abc"}, {"carry_save": True}, {"clock_ps": 350.0}]
+)
 def test_every_way_to_synthesize_is_proved(
     made: tuple[Platform, Path, Netlist], tmp_path: Path, options: Mapping[str, object]
 ) -> None:
