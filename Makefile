@@ -26,7 +26,9 @@ run: setup
 
 test: setup-dev
 # A worker for each processor; a file's tests stay together, for they share what they built.
-	"$(BIN)/python" -m pytest --numprocesses auto --dist loadfile
+	"$(BIN)/python" -m pytest --numprocesses auto --dist loadfile --ignore tests/docs
+# The README is followed by itself, as its reader would.
+	"$(BIN)/python" -m pytest tests/docs
 
 bench-cmvm: setup
 	"$(BIN)/python" -m benchmarks.cmvm $(ARGS)
