@@ -2,7 +2,9 @@
 """Two cuts of one module side by side: the same inputs, and pairs of outputs that must be equal.
 
 Registers that share a name keep the same value: one input shows them all, and each must take what the others take (Yosys
-merges registers that are equal, and not always the same ones). That is an induction over the clock's cycles.
+merges registers that are equal, and not always the same ones). A register that one side lacks, and that is read, must keep
+its value after reset for ever; one without a reset is a free input, on which nothing equal depends. All this is an induction
+over the clock's cycles.
 """
 
 from __future__ import annotations
@@ -20,17 +22,15 @@ from hsflow_asap7.netlist import Bit
 class Comparison:
     """Hold what to compare: for each side its gates, its input signals and its outputs, in one order; outputs' names."""
 
-    gates: tuple[Sequence[Gate], Sequence[Gate]]
-    inputs: tuple[Sequence[Sequence[Signal]], Sequence[Sequence[Signal]]]
-    outputs: tuple[Sequence[Signal], Sequence[Signal]]
+    gates: tuple[Sequence[Gate], ...]
+    inputs: tuple[Sequence[Sequence[Signal]], ...]
+    outputs: tuple[Sequence[Signal], ...]
     names: Sequence[str]
     registers: int
 
 
 def compared(wanted: Cut, given: Cut, where: str) -> Comparison:
     """Return how to compare the RTL's cut with the netlist's.
-
-    A register that the other side lacks is a free input: what depends on it is not equal.
 
     Raises:
         MismatchError: if ports or instances have no counterpart.
@@ -41,21 +41,67 @@ def compared(wanted: Cut, given: Cut, where: str) -> Comparison:
     inputs = [([wanted.inputs[name]], [given.inputs[name]]) for name in wanted.inputs]
     pairs = [(name, wanted.outputs[name], given.outputs[name]) for name in wanted.outputs]
     for rtl, own in groups:
-        inputs.append(([register.state for register in rtl], [register.state for register in own]))
-        pairs += _register_pairs(rtl, own)
+        if rtl and own:
+            inputs.append(([register.state for register in rtl], [register.state for register in own]))
+            pairs += _register_pairs(rtl, own)
+    lonely = (
+        _Lonely(wanted, [one for rtl, own in groups if not own for one in rtl], [pair[1] for pair in pairs]),
+        _Lonely(given, [one for rtl, own in groups if not rtl for one in own], [pair[2] for pair in pairs]),
+    )
+    inputs += [([state], []) for state in lonely[0].free] + [([], [state]) for state in lonely[1].free]
+    pairs += [(name, following, value) for name, following, value in lonely[0].kept]
+    pairs += [(name, value, following) for name, following, value in lonely[1].kept]
     return Comparison(
-        (wanted.gates, given.gates),
+        tuple([*cut.gates, *side.gates] for cut, side in zip((wanted, given), lonely, strict=True)),
         ([rtl for rtl, _ in inputs], [own for _, own in inputs]),
         ([rtl for _, rtl, _ in pairs], [own for _, _, own in pairs]),
         [name for name, _, _ in pairs],
-        sum(len(own) for _, own in groups),
+        len(given.registers),
     )
+
+
+class _Lonely:
+    """Hold what becomes of the registers that one side alone has: constants to be kept, or free inputs."""
+
+    def __init__(self, cut: Cut, registers: Sequence[Register], outputs: Iterable[Signal]) -> None:
+        self.gates: list[Gate] = []
+        self.free: list[Signal] = []
+        self.kept: list[tuple[str, Signal, Signal]] = []
+        self._drivers = {gate.output: gate for gate in cut.gates}
+        self._seen: set[Bit] = set()
+        by_state = {register.state.bit: register for register in registers}
+        waiting = [signal.bit for signal in outputs]
+        while waiting:
+            for bit in self._cone(waiting.pop()):
+                if register := by_state.pop(bit, None):
+                    self._keep(register)
+                    waiting.append(register.following.bit)
+        self.free += [register.state for register in by_state.values()]
+
+    def _cone(self, start: Bit) -> Iterator[Bit]:
+        """Yield the bits that a bit depends on, as far as they are new."""
+        stack = [start]
+        while stack:
+            bit = stack.pop()
+            if bit not in self._seen:
+                self._seen.add(bit)
+                yield bit
+                if gate := self._drivers.get(bit):
+                    stack.extend(gate.inputs)
+
+    def _keep(self, register: Register) -> None:
+        """Take a register for its value after reset, if it has one, and ask for a proof that it keeps that value."""
+        resets = [value for value, signal in ((0, register.clear), (1, register.set)) if signal.bit != "1"]
+        if len(resets) != 1:
+            self.free.append(register.state)
+            return
+        value = resets[0]
+        self.gates.append(Gate(value ^ register.state.inverted, (), register.state.bit))
+        self.kept.append((f"{register.names[0]} stays {value}", register.following, Signal(str(value))))
 
 
 def _register_pairs(rtl: Sequence[Register], own: Sequence[Register]) -> Iterator[tuple[str, Signal, Signal]]:
     """Yield what must be equal: the first of each side, and each other one with the first of the other side."""
-    if not rtl or not own:
-        return
     couples = [(rtl[0], one) for one in own] + [(one, own[0]) for one in rtl[1:]]
     for left, right in couples:
         name = right.names[0]

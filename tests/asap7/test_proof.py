@@ -146,6 +146,38 @@ def _with(netlist: Netlist, module: Module) -> Netlist:
     return replace(netlist, modules={**netlist.modules, module.name: module})
 
 
+LAZY = """
+module lazy (input logic clk_i, input logic rst_ni, input logic x_i, output logic y_o, output logic [1:0] z_o);
+  logic always_zero_q, unread_q;
+  logic [1:0] count_q;
+  assign y_o = x_i & ~always_zero_q;
+  assign z_o = count_q;
+  always_ff @(posedge clk_i or negedge rst_ni) begin
+    if (!rst_ni) {always_zero_q, unread_q, count_q} <= '0;
+    else begin
+      always_zero_q <= always_zero_q & x_i;
+      unread_q <= x_i;
+      count_q <= count_q + {1'b0, x_i};
+    end
+  end
+endmodule
+"""
+
+
+def test_registers_that_synthesis_left_out_are_proved_constant(
+    made: tuple[Platform, Path, Netlist], tmp_path: Path
+) -> None:
+    platform, source = made[0], tmp_path / "lazy.sv"
+    source.write_text(LAZY)
+    result = synthesize([source], "lazy", SynthesisOptions(), platform, tmp_path / "synthesis")
+    netlist = read_netlist(result.netlist_json)
+    assert netlist.cell_counts()[facts.RESET_REGISTER] < 4
+    prove([source], netlist, platform, tmp_path / "proof")
+    source.write_text(LAZY.replace("always_zero_q & x_i", "always_zero_q | x_i"))
+    with pytest.raises(MismatchError, match="always_zero_q"):
+        prove([source], netlist, platform, tmp_path / "proof")
+
+
 def test_other_rtl_is_not_proved(made: tuple[Platform, Path, Netlist], tmp_path: Path) -> None:
     platform, _, netlist = made
     other = tmp_path / "other.sv"
