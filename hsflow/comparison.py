@@ -143,14 +143,14 @@ def regressions(differences: Iterable[Difference], percent: float) -> list[Diffe
 
 
 def render(differences: Iterable[Difference], titles: tuple[str, str]) -> Table:
-    """Return a table of the figures that differ."""
+    """Return a table of the figures that differ, under the two runs' titles."""
     from rich.table import Table
     from rich.text import Text
 
     table = Table(box=None, pad_edge=False, header_style="bold")
-    columns = ("Metric", *titles, "Unit", "Ratio", "Verdict")
-    for number, title in enumerate(columns):
-        table.add_column(Text(title), justify="right" if number in (1, 2, 4) else "left")
+    for title in ("Metric", *titles, "Unit", "Ratio", "Verdict"):
+        numeric = title in (*titles, "Ratio")
+        table.add_column(Text(title), justify="right" if numeric else "left", overflow="fold")
     for difference in differences:
         if difference.verdict is not Verdict.EQUAL:
             cells = _cells(difference)

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import takewhile
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -38,10 +39,17 @@ def compare(
     found = [] if fail_if_worse is None else comparison.regressions(differences, fail_if_worse)
     worse = [item.name for item in found]
     data = {"figures": [_row(item) for item in differences], "regressions": worse}
-    session.show(data, lambda: _rendered(differences, (str(before), str(after))))
+    session.show(data, lambda: _rendered(differences, _titles(before, after)))
     if worse:
         session.reporter.warn(f"worse by more than {fail_if_worse:g} %: {', '.join(worse)}")
         raise typer.Exit(EXIT_FAILURE)
+
+
+def _titles(before: Path, after: Path) -> tuple[str, str]:
+    """Return what tells two paths apart: long titles would leave the figures no room."""
+    pairs = zip(before.parts, after.parts, strict=False)
+    shared = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs))
+    return str(Path(*before.parts[shared:])), str(Path(*after.parts[shared:]))
 
 
 def _rendered(differences: Sequence[Difference], titles: tuple[str, str]) -> RenderableType:
