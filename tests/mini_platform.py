@@ -183,5 +183,6 @@ def _delays(slow: float, size: int) -> str:
         ]
         values = ", ".join(f'"{row[0]:g}, {row[1]:g}"' for row in rows)
         names = (f"{kind}_rise", f"{kind}_fall") if kind == "cell" else ("rise_transition", "fall_transition")
-        tables.extend(f"{name} (delay) {{ values ({values}); }}" for name in names)
+        axes = 'index_1 ("5, 320"); index_2 ("0.5, 50");'  # ASAP7's tables state their own axes, too
+        tables.extend(f"{name} (delay) {{ {axes} values ({values}); }}" for name in names)
     return " ".join(tables)

@@ -30,9 +30,6 @@ _LOAD_UNIT = re.compile(r"capacitive_load_unit\s*\(\s*([\d.]+)\s*,\s*\"?([fpn])f
 _UNIT = re.compile(r"([\d.]+)\s*([a-z]?)[vwsa]", re.IGNORECASE)
 _PREFIX = {"f": 1e-15, "p": 1e-12, "n": 1e-9, "u": 1e-6, "m": 1e-3, "": 1.0, "k": 1e3}
 _NAME = re.compile(r"[A-Za-z_]\w*")
-_INDEX = re.compile(r"index_([12])\s*\(([^)]*)\)")
-_VALUES = re.compile(r"values\s*\(([^)]*)\)")
-_NUMBER = re.compile(r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?")
 
 
 @dataclass(frozen=True, eq=False)
@@ -336,18 +333,12 @@ def _likely(arc: Arc, arcs: Sequence[Arc], seen: Seen) -> Array:
 
 
 def _table(body: str, units: Units) -> Table:
-    axes = {name: _numbers(text) for name, text in _INDEX.findall(body)}
-    match = _VALUES.search(body)
-    values = np.array(_numbers(match[1] if match else "")) * units.energy
-    transitions, loads = axes.get("1", [0.0]), axes.get("2", [0.0])
+    values = np.array(liberty.numbers(body, "values")) * units.energy
+    transitions, loads = (liberty.numbers(body, name) or [0.0] for name in ("index_1", "index_2"))
     if values.size != len(transitions) * len(loads):
         raise ConfigurationError("a table of a Liberty file has not as many values as its axes", got=body)
     grid = values.reshape(len(transitions), len(loads))
     return Table(np.array(transitions) * units.transition, np.array(loads) * units.load, grid)
-
-
-def _numbers(text: str) -> list[float]:
-    return [float(number) for number in _NUMBER.findall(text)]
 
 
 def _place(axis: Array, value: Any) -> tuple[NDArray[np.intp], Array]:

@@ -26,6 +26,9 @@ _ATTRIBUTE = re.compile(
 )
 
 
+_NUMBER = re.compile(r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?")
+
+
 @dataclass(frozen=True)
 class Group:
     """Hold `kind (name) { ... }`: `body` is the text between its braces, `plain` that text outside of inner groups."""
@@ -109,6 +112,12 @@ def without(group: Group, kinds: Container[str]) -> str:
 
 def _kind(part: Group | str) -> str:
     return part.kind if isinstance(part, Group) else ""
+
+
+def numbers(body: str, name: str) -> list[float]:
+    """Return the numbers of `name ( ... )` in a group's body: an axis or the values of a table; none if it is not there."""
+    found = re.search(rf"\b{name}\s*\(([^)]*)\)", body)
+    return [float(number) for number in _NUMBER.findall(found[1])] if found else []
 
 
 def cell_areas(libraries: Iterable[Group]) -> Mapping[str, float]:
