@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # make run    set up .venv, then simulate the hardened network and check every result
 # make test   set up .venv with the developers' tools, then run the tests
+# make test-slow   run those slow tests that every change must pass, too
 # make bench-cmvm   compare the adder-graph optimizer with others; ARGS="--help" tells what it takes
 # make lint   check the Python and the RTL, hand-written and generated
 # make clean  delete what was built; the environment stays
@@ -9,7 +10,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := run
-.PHONY: run test bench-cmvm lint lint-python lint-rtl clean setup setup-dev
+.PHONY: run test test-slow bench-cmvm lint lint-python lint-rtl clean setup setup-dev
 
 PYTHON ?= python3
 VENV ?= .venv
@@ -29,6 +30,10 @@ test: setup-dev
 	"$(BIN)/python" -m pytest --numprocesses auto --dist loadfile --ignore tests/docs
 # The README is followed by itself, as its reader would.
 	"$(BIN)/python" -m pytest tests/docs
+
+# What takes minutes and guards what users are promised: the optimizer's ratios, and equal bytes from equal input.
+test-slow: setup-dev
+	"$(BIN)/python" -m pytest -m slow --numprocesses auto tests/bench/test_cmvm_bench.py tests/targets/test_hashiflex.py
 
 bench-cmvm: setup
 	"$(BIN)/python" -m benchmarks.cmvm $(ARGS)

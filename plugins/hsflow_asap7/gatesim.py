@@ -28,11 +28,13 @@ OLDEST_VERILATOR = (5, 32)
 """The first one that writes SAIF."""
 
 _BUILD = "build"
-_VERSION = re.compile(r"Verilator (\d+)\.(\d+)")
-_OPTIONS = (
-    "--binary", "--timing", "--trace-saif", "--top-module", TESTBENCH, "--Mdir", ".", "-j", "0",
+OPTIONS = (
+    "--binary", "--timing", "--trace-saif", "--Mdir", ".", "-j", "0",
     "-Wno-fatal", "-Wno-lint", "--output-split", "5000", "--output-split-cfuncs", "500",
 )  # fmt: skip
+"""What Verilator needs to build a simulation that records activity, but for its top."""
+
+_VERSION = re.compile(r"Verilator (\d+)\.(\d+)")
 
 
 @dataclass(frozen=True)
@@ -62,7 +64,7 @@ def simulate(
         name=gates.netlist.stem, toplevel=TESTBENCH, work_root=built, data_folder=folder, tool="verilator",
         files=tuple(str(path.resolve()) for path in sources), conditions=conditions, timeout=timeout,
     )  # fmt: skip
-    words = ["-P", "-m", "hsflow.launch", "verilator", *_OPTIONS, *simulation.files]
+    words = ["-P", "-m", "hsflow.launch", "verilator", *OPTIONS, "--top-module", TESTBENCH, *simulation.files]
     simulation.build((sys.executable, words))
     result = simulation.run(table=False)
     (built / BUILD_LOG).replace(folder / BUILD_LOG)

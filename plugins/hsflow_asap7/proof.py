@@ -3,8 +3,8 @@
 
 Yosys turns the RTL into simple gates, with no adder cell, clock gate or phase; ABC then proves every output and every
 register's next value equal (SAT sweeping). A netlist's register stands for the RTL's register of the same name, inverted or
-not, with the same clock and reset; a clock gate is taken for an enable. A register that only one side has is a free input:
-what depends on it is not proved.
+not, with the same clock and reset; a clock gate is taken for an enable. A register that only one side has is proved to keep
+its value after reset, or is a free input on which nothing equal depends.
 """
 
 from __future__ import annotations

@@ -201,6 +201,7 @@ def test_groups_of_a_convolution_share_no_input() -> None:
     assert conv_matrix(Layer()).tolist() == [[1, 3, 0, 0], [2, 4, 0, 0], [0, 0, 5, 7], [0, 0, 6, 8]]
 
 
+@pytest.mark.slow
 def test_no_ratio_is_worse_than_the_reference() -> None:
     reference = check.read_reference()
     assert {spec.name for spec in suites.small()} == set(reference)

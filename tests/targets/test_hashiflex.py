@@ -246,6 +246,7 @@ images = 20
 """
 
 
+@pytest.mark.slow
 def test_the_same_input_gives_the_same_bytes(tmp_path: Path) -> None:
     trees = []
     for number, seed in enumerate(("1", "2")):
