@@ -1,14 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Structural Verilog of a netlist: plain identifiers, one line an instance, the RTL's names where it had some."""
+"""Structural Verilog of a netlist: plain identifiers, a line an instance where it fits, the RTL's names where it had some."""
 
 from __future__ import annotations
 
 import re
+import textwrap
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 from hsflow_asap7.netlist import Bit, Module, Netlist
 
+_WIDTH = 120
 _UNFIT = re.compile(r"[^A-Za-z0-9]+")
 
 
@@ -58,9 +60,28 @@ def _lines(module: Module, modules: Mapping[str, Module]) -> Iterator[str]:
     yield from (f"  wire {wire};" for wire in wires)
     yield from (f"  assign {target} = {_word(bit, nets)};" for target, bit in aliases)
     for name, cell in module.cells.items():
-        pins = ", ".join(f".{pin}({_value(bits, nets)})" for pin, bits in cell.pins.items() if bits)
-        yield f"  {cell.type} {name} ({pins});"
+        pins = [f".{pin}({_value(bits, nets)})" for pin, bits in cell.pins.items() if bits]
+        yield _instance(cell.type, name, pins)
     yield "endmodule"
+
+
+def _instance(type_: str, name: str, pins: list[str]) -> str:
+    """Return an instance on a line, or, if that is long, pin by pin: readers refuse lines of many thousand words."""
+    line = f"  {type_} {name} ({', '.join(pins)});"
+    if len(line) <= _WIDTH:
+        return line
+    wrapped = (
+        textwrap.fill(
+            pin,
+            _WIDTH,
+            initial_indent="    ",
+            subsequent_indent="      ",
+            break_long_words=False,
+            break_on_hyphens=False,
+        )
+        for pin in pins
+    )
+    return f"  {type_} {name} (\n" + ",\n".join(wrapped) + "\n  );"
 
 
 def _named_by_ports(module: Module) -> tuple[dict[int, str], list[tuple[str, Bit]]]:
