@@ -40,7 +40,7 @@ class Request(BaseModel):
     conditions: Conditions = Conditions()
     simulation_timeout: float = Field(default=3600.0, gt=0)
     adders: Literal["full-adder", "abc"] = "full-adder"
-    carry_save: bool = True
+    carry_save: bool = False
     flatten: bool = False
     memory_bits: int | None = Field(default=None, ge=1)
     corners: tuple[Corner, ...] = Field(default=(Corner.TT, Corner.SS, Corner.FF), min_length=1)
