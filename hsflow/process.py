@@ -2,22 +2,26 @@
 """Run external programs: the only place where hsflow starts a process.
 
 A command is a list of arguments, never a shell string. It runs in a process group of its own, and nothing of the group
-outlives a timeout or an interrupt.
+outlives a timeout or an interrupt. On Linux the program itself does not outlive this process either, however that ends: a
+worker process may be killed outright.
 """
 
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import json
 import os
 import signal
 import subprocess
+import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from types import FrameType
 from typing import IO, Any
@@ -30,6 +34,7 @@ _GRACE_SECONDS = 2.0
 _LONGEST_POLL_SECONDS = 0.05
 _RSS_UNITS_PER_MB = 1024.0
 _STANDARD_ERROR = 2
+_PR_SET_PDEATHSIG = 1
 _OUTPUT: ContextVar[int | None] = ContextVar("_OUTPUT", default=None)
 """The descriptor that programs without a log write to; None is the standard output of this process."""
 _OBSERVER = "HSFLOW_PROCESS_LOG"
@@ -223,6 +228,7 @@ def _start(
             stdout=_OUTPUT.get() if output is None else output,
             stderr=None if output is None and _OUTPUT.get() is None else subprocess.STDOUT,
             start_new_session=own_group,
+            preexec_fn=_ends_with_parent(),  # one system call, which takes no lock
         )
     except (OSError, ValueError) as error:
         raise ToolError(
@@ -231,6 +237,15 @@ def _start(
             got=error,
             hint="'hsflow doctor' lists the programs that are needed and how to install them",
         ) from error
+
+
+@cache
+def _ends_with_parent() -> Callable[[], None] | None:
+    """Return what a new process calls to be killed when the thread that started it ends; None where no system call does so."""
+    if sys.platform != "linux":
+        return None
+    prctl = ctypes.CDLL(None).prctl
+    return lambda: prctl(_PR_SET_PDEATHSIG, int(signal.SIGKILL))
 
 
 def _wait(

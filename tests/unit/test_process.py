@@ -147,6 +147,24 @@ def test_an_interrupt_kills_the_whole_group(tmp_path: Path, number: int) -> None
     assert wait_for(lambda: not is_running(child))
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells a process that its parent has ended")
+def test_a_program_ends_with_a_parent_that_is_killed_outright(tmp_path: Path) -> None:
+    (tmp_path / "program.py").write_text(
+        "import os, time, pathlib\n"
+        "pathlib.Path('new.txt').write_text(str(os.getpid()))\n"
+        "os.replace('new.txt', 'child.txt')\n"
+        "time.sleep(60)\n"
+    )
+    code = "import sys; from hsflow.process import run; run([sys.executable, 'program.py'])"
+    parent = subprocess.Popen(python(code), cwd=tmp_path)
+    assert wait_for((tmp_path / "child.txt").exists)
+    child = int((tmp_path / "child.txt").read_text())
+    assert is_running(child)
+    parent.kill()
+    parent.wait(timeout=30)
+    assert wait_for(lambda: not is_running(child))
+
+
 def test_output_of_returns_both_streams() -> None:
     text = output_of(python("import sys; print('out', flush=True); print('err', file=sys.stderr)"))
     assert text.split() == ["out", "err"]

@@ -19,7 +19,10 @@ class Libertyyosys(Asap7step):
             "type": "str",
             "desc": "What sums become: 'full-adder' (cells of the library, the default) or 'abc' (gates)",
         },
-        "carry_save": {"type": "bool", "desc": "Add three and more operands carry-save (default false: a graph of shared adders grows by it)"},
+        "carry_save": {
+            "type": "bool",
+            "desc": "Add three and more operands carry-save (default false: a graph of shared adders grows by it)",
+        },
         "flatten": {"type": "bool", "desc": "Dissolve the hierarchy, which names the layers (default false)"},
         "memory_bits": {
             "type": "int",
