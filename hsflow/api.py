@@ -6,6 +6,7 @@
     flow = hsflow.load("digits", name="digits").prune(sparsity=0.5).quantize(levels=8)
     print(flow.metrics["quantize.accuracy_po2"].value)
     logits = flow.emulate(images)          # bit for bit what the hardware computes
+    print(flow.estimate().area.total)      # um2 of ASAP7's cells, before any synthesis
     flow.build("build")                    # FuseSoC cores
     flow.run("sim")                        # simulate the hardware against the integer network
     flow.verify()                          # the same layer by layer, where the whole is too large
@@ -45,6 +46,7 @@ from hsflow.stage import Stage, StageContext, StageKind, StageOptions
 if TYPE_CHECKING:
     import torch
 
+    from hsflow.estimate import Estimate
     from hsflow.verification import Verification
 
 GIVEN = "given"
@@ -122,6 +124,20 @@ class Flow:
         `result(to).metrics` is enough for the figures of the stages up to `to`.
         """
         return self.result().metrics
+
+    def estimate(self, corner: str = "TT", sram_bits: int | None = None) -> Estimate:
+        """Return the hardened layers' area and clock on ASAP7's cells, estimated without synthesis.
+
+        Args:
+            corner: that of the clock: TT or SS.
+            sram_bits: from how many bits on a line buffer is made of SRAM macros; None is never.
+
+        Raises:
+            ConfigurationError: if the corner is unknown, or `sram_bits` is not positive.
+        """
+        from hsflow.estimate import estimate_design
+
+        return estimate_design(self._project().hardened().design, corner, sram_bits)
 
     def emulate(self, images: NDArray[Any]) -> IntArray:
         """Run uint8 images of shape (n, channels, height, width) through the integer network; return its logits."""

@@ -19,7 +19,18 @@ from typing import Annotated, Any
 import typer
 
 from hsflow import __version__
-from hsflow.commands import compare, emulate, finetune, flow, inspection, optimize, plan, report, verify
+from hsflow.commands import (
+    compare,
+    emulate,
+    estimate,
+    finetune,
+    flow,
+    inspection,
+    optimize,
+    plan,
+    report,
+    verify,
+)
 from hsflow.commands.session import Session
 from hsflow.errors import EXIT_BUG, EXIT_FAILURE, EXIT_INTERRUPTED, EXIT_OK, EXIT_USAGE, HsflowError
 
@@ -40,6 +51,7 @@ for command in (
     flow.build,
     flow.run,
     emulate.emulate,
+    estimate.estimate,
     finetune.finetune,
     optimize.optimize,
     report.report,

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from enum import StrEnum
 
 from hsflow.ir.graph import Graph
@@ -29,12 +29,64 @@ class DesignFile:
 
 
 @dataclass(frozen=True)
+class Resources:
+    """Count, in bits, what cells are needed for; line buffers and FIFOs left out. A technology knows what each takes.
+
+    In tiles: `full_adders` add two bits and a carry, `half_adders` two bits; `split_adders` are the upper halves of sums
+    that are too long for the clock, so that they are added in two halves at once; `tile_registers` the pipeline's.
+    In kernels: `rounded` bits of sums are below the output's lowest one but reached by the bias, `saturated` ones above its
+    highest; `results` are the output's, which are registered; `compared` are those of maxima.
+    Around them: `accumulated` are the adders of a global pool, `former_registers` those of a window or a pool, `masked` the
+    pixels of a window that may be padding; `streamed` are the layer's output, and `stages` the cycles of its pipeline.
+    """
+
+    full_adders: int = 0
+    half_adders: int = 0
+    split_adders: int = 0
+    tile_registers: int = 0
+    rounded: int = 0
+    saturated: int = 0
+    results: int = 0
+    compared: int = 0
+    accumulated: int = 0
+    former_registers: int = 0
+    masked: int = 0
+    streamed: int = 0
+    stages: int = 0
+
+    def __add__(self, other: Resources) -> Resources:
+        return Resources(*(one + more for one, more in zip(astuple(self), astuple(other), strict=True)))
+
+    def __mul__(self, copies: int) -> Resources:
+        return Resources(*(copies * one for one in astuple(self)))
+
+
+NOTHING = Resources()
+
+
+@dataclass(frozen=True)
+class LongestPath:
+    """Hold the longest time (ps) of a path between two registers at a corner, by the technology's typical delays."""
+
+    corner: str
+    ps: float
+
+
+@dataclass(frozen=True)
+class LineBuffer:
+    """Hold the size of one line buffer: words, and bits a word."""
+
+    depth: int
+    width: int
+
+
+@dataclass(frozen=True)
 class LayerCost:
     """Hold what the scheduler computed for one hardened layer, before any RTL was written.
 
     `latency` and `initiation_interval` are in clock cycles (of an image), the other figures are counts or bits. A layer
     makes the pixels of its output's `block` at once, by one copy of its kernel each; adders and bits are those of all
-    copies.
+    copies. `line_buffer_bits` are those of all `line_buffers`. `paths` are empty where no adder graph was made.
     """
 
     name: str
@@ -53,6 +105,9 @@ class LayerCost:
     line_buffer_bits: int
     fifo_bits: int
     initiation_interval: int
+    resources: Resources = NOTHING
+    line_buffers: tuple[LineBuffer, ...] = ()
+    paths: tuple[LongestPath, ...] = ()
 
 
 @dataclass(frozen=True)

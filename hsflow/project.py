@@ -86,6 +86,10 @@ class Project:
             to=selection.last, force=selection.again, reporter=self.reporter,
         )  # fmt: skip
 
+    def hardened(self) -> FlowResult:
+        """Run the stages up to the one that makes layers into hardware, as far as the store lacks them."""
+        return self.run(Selection(StageKind.HARDEN))
+
     def build(
         self,
         output: Path,

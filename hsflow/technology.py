@@ -17,7 +17,7 @@ class Delays:
     after the latest of its two operands' bits and of the carry into it, and each carry `carry` after the same three; in an
     adder that looks its carries ahead, since its chain would be too long, a carry takes `carry_ahead`. What has n readers
     comes `fanout * log2(n)` later, by the buffers that drive them. `gate` is a gate or a multiplexer of two words,
-    `compare` the choice of the larger of two numbers, `requantize` a bias, a shift and a saturation.
+    `compare` the choice of the larger of two bytes, `requantize` a bias, a shift and a saturation.
     """
 
     clk_to_q: float
@@ -32,17 +32,65 @@ class Delays:
 
 
 @dataclass(frozen=True)
-class Technology:
-    """Hold the areas (um2) of a full-adder bit and of a flip-flop in a cell library, and delays by corner.
+class Areas:
+    """Hold what takes how much area, in um2: a bit of what `hsflow.design.Resources` counts, under the same names.
 
-    `full_adder` contains the share of inverters that its mapping onto cells needs.
+    Inverters, buffers, clock gates and ties are in the bits that need them. A line buffer or a FIFO of flip-flops takes
+    `buffer_bit` a bit, and `buffer_word` a word; each layer `layer` once.
+    """
+
+    full_adders: float
+    half_adders: float
+    split_adders: float
+    tile_registers: float
+    rounded: float
+    saturated: float
+    results: float
+    compared: float
+    accumulated: float
+    former_registers: float
+    masked: float
+    streamed: float
+    stages: float
+    buffer_bit: float
+    buffer_word: float
+    layer: float
+
+
+@dataclass(frozen=True)
+class Accuracy:
+    """Hold how far estimates are from synthesis on samples that they were not fitted to: shares, mean and worst of them."""
+
+    mean: float
+    worst: float
+    samples: int
+
+
+@dataclass(frozen=True)
+class Macro:
+    """Hold an SRAM macro: words, bits a word, and the area of its outline in um2."""
+
+    depth: int
+    width: int
+    um2: float
+
+
+@dataclass(frozen=True)
+class Technology:
+    """Hold a cell library: areas with their accuracy, SRAM macros of one port, and delays by corner.
+
+    Registers are put by `delays`, which are bounds; `typical` ones are fitted to the longest paths of netlists, which they
+    estimate with `path_accuracy`.
     """
 
     name: str
     library: str
-    full_adder: float
-    flip_flop: float
+    areas: Areas
+    area_accuracy: Accuracy
+    macros: tuple[Macro, ...]
     delays: Mapping[str, Delays]
+    typical: Mapping[str, Delays]
+    path_accuracy: Mapping[str, Accuracy]
 
     def delays_at(self, corner: str) -> Delays:
         """Return the delays of a corner.
@@ -76,14 +124,43 @@ def longest_chain(clock_ps: float) -> int:
 ASAP7 = Technology(
     name="asap7",
     library="ASAP7, 7.5 tracks, RVT",
-    full_adder=0.255,
-    flip_flop=0.2916,
+    areas=Areas(
+        full_adders=0.2268,
+        half_adders=0.1739,
+        split_adders=0.2649,
+        tile_registers=0.2775,
+        rounded=0.196,
+        saturated=0.4398,
+        results=0.3817,
+        compared=0.5835,
+        accumulated=0.3013,
+        former_registers=0.3652,
+        masked=0.03352,
+        streamed=0.7931,
+        stages=0.3429,
+        buffer_bit=0.4326,
+        buffer_word=1.108,
+        layer=2.388,
+    ),
+    area_accuracy=Accuracy(0.009, 0.043, 25),
+    macros=(
+        Macro(64, 256, 1556.1),
+        Macro(128, 64, 361.15),
+        Macro(256, 32, 351.12),
+        Macro(256, 256, 2793.0),
+        Macro(2048, 39, 3386.98),
+    ),
     delays={
         "TT": Delays(59.0, 16.3, 95.0, 34.1, 19.0, fanout=40.0, gate=35.0, compare=150.0, requantize=280.0),
         "SS": Delays(90.0, 32.1, 145.0, 50.9, 29.0, fanout=65.0, gate=55.0, compare=230.0, requantize=430.0),
     },
+    typical={
+        "TT": Delays(59.0, 16.3, 78.0, 34.0, 14.0, fanout=1.6, gate=32.0, compare=316.0, requantize=200.0),
+        "SS": Delays(90.0, 32.1, 117.0, 51.0, 21.0, fanout=2.4, gate=48.0, compare=474.0, requantize=300.0),
+    },
+    path_accuracy={"TT": Accuracy(0.038, 0.131, 24), "SS": Accuracy(0.038, 0.144, 24)},
 )
-"""Areas: random Po2 matrices of 16x96 to 32x192, lowered to adder graphs, synthesized by Yosys 0.70 with the cells FAx1 and
-HAxp5 (without those cells, by abc alone, a bit takes 0.31 to 0.40 um2); the cell DFFHQNx1. Delays: chains of ripple adders of
+"""Areas, accuracies and shares: layers synthesized by Yosys 0.70 and timed by OpenSTA, `python -m benchmarks.asap7.calibrate`.
+Macros: fakeram7 of OpenROAD-flow-scripts' platform. Delays: chains of ripple adders of
 16 bits between registers, single cells under loads, adders with look-ahead and requantizers, timed by OpenSTA without
 wires. `fanout`, `gate` and `compare` are rounded up from single cells, and no layer was fitted to: time the netlist."""

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from hsflow.design import Design, LayerCost, NpuPlan
+from hsflow.design import Design, LayerCost, LineBuffer, NpuPlan, Resources
 from hsflow.ir.graph import Conv, Dense, FeatureMap, Graph, GraphLayer, Po2Weight
 from hsflow.ir.tensor import Block, Constant, Shape, TensorFormat, Window
 from hsflow.metrics import Metric
@@ -64,6 +64,7 @@ def cost(name: str, interval: int) -> LayerCost:
         name=name, module="m", kind="pointwise convolution 1x1", block=Block(1, 2), copies=2, weights=4,
         zero_weights=1, adders_before_sharing=6, adders=4, full_adder_bits=100, adder_depth=2, kernel_latency=2,
         register_bits=200, line_buffer_bits=64, fifo_bits=32, initiation_interval=interval,
+        resources=Resources(full_adders=100, tile_registers=200), line_buffers=(LineBuffer(8, 8),),
     )  # fmt: skip
 
 

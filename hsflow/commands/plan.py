@@ -111,8 +111,8 @@ def plan(
 
 def summarize(plan: Plan, random_weights: bool) -> dict[str, Any]:
     """Return a plan as one JSON object."""
-    from hsflow.area import FLIP_FLOP_UM2, FULL_ADDER_BIT_UM2
     from hsflow.plan import NOT_IN_THE_AREA
+    from hsflow.technology import ASAP7
 
     design = plan.design
     return {
@@ -128,8 +128,8 @@ def summarize(plan: Plan, random_weights: bool) -> dict[str, Any]:
         "totals": {name: _total(plan, name) for name in SUMMED},
         "area": {
             **_area(plan.area),
-            "full_adder_bit_um2": FULL_ADDER_BIT_UM2,
-            "flip_flop_um2": FLIP_FLOP_UM2,
+            "technology": ASAP7.name,
+            "um2": asdict(ASAP7.areas),
             "left_out": NOT_IN_THE_AREA,
         },
         "npu": None if design.npu is None else asdict(design.npu),
@@ -216,7 +216,9 @@ def _total_table(plan: Plan) -> Table:
 
 def _facts(plan: Plan) -> list[tuple[str, str]]:
     design, area = plan.design, _area(plan.area)
-    shares = ", ".join(f"{name} {area[f'{name}_mm2']:.2f}" for name in ("adders", "registers", "memory"))
+    shares = ", ".join(
+        f"{name} {area[f'{name}_mm2']:.2f}" for name in ("adders", "registers", "memory", "other")
+    )
     zeros = 100 * _total(plan, "zero_weights") / max(1, _total(plan, "weights"))
     facts = [
         ("image", f"{design.graph.input.shape}, in blocks of {design.input_block} pixels"),
@@ -245,12 +247,11 @@ def _npu(npu: NpuPlan) -> str:
 
 
 def _notes(random_weights: bool) -> list[str]:
-    from hsflow.area import FLIP_FLOP_UM2, FULL_ADDER_BIT_UM2
     from hsflow.plan import NOT_IN_THE_AREA
+    from hsflow.technology import ASAP7
 
     notes = [
-        "* estimated: no adder graph was made. Area: "
-        f"{FULL_ADDER_BIT_UM2} um2 a full-adder bit, {FLIP_FLOP_UM2} um2 a flip-flop bit, line buffers and FIFOs (memory) of flip-flops; "
-        f"without {NOT_IN_THE_AREA}."
+        f"* estimated: no adder graph was made. Area: of the cells that synthesis takes, {ASAP7.library}; "
+        f"line buffers and FIFOs (memory) of flip-flops; without {NOT_IN_THE_AREA}."
     ]
     return [*notes, "The weights are random."] if random_weights else notes

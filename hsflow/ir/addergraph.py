@@ -13,6 +13,7 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from hsflow.errors import MismatchError, ModelError
 from hsflow.fixedpoint import MAX_WIDTH, IntArray, Interval, check_width
@@ -146,6 +147,36 @@ class AdderGraph:
         both = np.maximum(columns.left_shift, columns.right_shift)
         untouched = np.where(columns.subtract, columns.right_shift, both)
         return np.maximum(self.widths[len(self.inputs) :] - untouched, 1)
+
+    @cached_property
+    def full_adders(self) -> IntArray:
+        """Return in how many of its bits each adder adds two bits and a carry, shape (adders,).
+
+        In its other `adder_bits` an operand has no bit, or no carry can come: half adders.
+        """
+        columns, made = self._program, self.widths[len(self.inputs) :]
+        ends = (
+            np.where(self.signed[values], made, np.minimum(made, self.widths[values] + shifts))
+            for values, shifts in ((columns.left, columns.left_shift), (columns.right, columns.right_shift))
+        )
+        both = np.minimum(*ends) - np.maximum(columns.left_shift, columns.right_shift)
+        # Below the minuend a subtrahend is negated, so that a carry comes from there.
+        carried = columns.subtract & (columns.left_shift > columns.right_shift)
+        full: IntArray = np.minimum(np.maximum(both - ~carried, 0), self.adder_bits)
+        return full
+
+    @cached_property
+    def signed(self) -> NDArray[np.bool_]:
+        """Tell which values can be negative, shape (values,)."""
+        signs = (low < 0 for low in self._ranges.low)
+        return np.fromiter(signs, dtype=np.bool_, count=len(self.widths))
+
+    @cached_property
+    def readers(self) -> IntArray:
+        """Return how often each value is read, by adders and outputs, shape (values,)."""
+        columns = self._program
+        read = np.concatenate([columns.left, columns.right, self.output_values])
+        return np.bincount(read, minlength=len(self.widths))
 
     def without_unused(self) -> AdderGraph:
         """Return the graph without the adders that no output depends on; all inputs stay."""

@@ -106,7 +106,7 @@ class AdderTimes:
 
     def arriving(self, values: IntArray, time: float) -> FloatArray:
         """Return the arrivals of values all bits of which are there at once."""
-        there = self._own[values] | self._signed[values, np.newaxis]
+        there = self._own[values] | self.graph.signed[values, np.newaxis]
         return np.where(there, time + self._load[values, np.newaxis], NEVER)
 
     def sums(self, adders: IntArray, left: FloatArray, right: FloatArray) -> FloatArray:
@@ -119,7 +119,7 @@ class AdderTimes:
         chained = np.maximum.accumulate(np.where(added, latest - ramp, NEVER), axis=1) + ramp
         times = np.where(added, chained + self.delays.add, latest) + self._load[values, np.newaxis]
         top = np.take_along_axis(times, self.graph.widths[values, np.newaxis] - 1, axis=1)
-        above = np.where(self._signed[values, np.newaxis], top, NEVER)
+        above = np.where(self.graph.signed[values, np.newaxis], top, NEVER)
         return np.where(self._own[values], times, above)
 
     def leaving(self, values: IntArray, time: float) -> FloatArray:
@@ -133,7 +133,7 @@ class AdderTimes:
         ramp = self._ramps(adders)
         chained = _from_above(np.where(added, rows + self.delays.add + ramp, NEVER)) - ramp
         needed = np.where(added, chained, rows)
-        signed_top = self._top[values] & self._signed[values, np.newaxis]
+        signed_top = self._top[values] & self.graph.signed[values, np.newaxis]
         found = np.where(signed_top, _moved(_from_above(needed), shifts), _moved(needed, shifts))
         return np.where(self._own[values], found, NEVER)
 
@@ -146,10 +146,7 @@ class AdderTimes:
     @cached_property
     def _load(self) -> FloatArray:
         """Return how long it takes to drive the readers of each value, shape (values,)."""
-        columns, readers = self.graph.columns, np.zeros(len(self.graph.widths))
-        for read in (columns.left, columns.right, self.graph.output_values):
-            np.add.at(readers, read, 1)
-        load: FloatArray = self.delays.fanout * np.log2(np.maximum(readers, 1))
+        load: FloatArray = self.delays.fanout * np.log2(np.maximum(self.graph.readers, 1))
         return load
 
     @cached_property
@@ -166,11 +163,6 @@ class AdderTimes:
     def _top(self) -> NDArray[np.bool_]:
         top: NDArray[np.bool_] = self._bits == self.graph.widths[:, np.newaxis] - 1
         return top
-
-    @cached_property
-    def _signed(self) -> NDArray[np.bool_]:
-        signs = (interval.signed for interval in self.graph.intervals)
-        return np.fromiter(signs, dtype=np.bool_, count=len(self.graph.widths))
 
     @cached_property
     def _added(self) -> NDArray[np.bool_]:

@@ -68,9 +68,10 @@ def combinational(graph: AdderGraph) -> Pipeline:
 
 @dataclass(frozen=True)
 class LevelCut:
-    """Cut by a register after every `levels` adder levels, whatever time they take."""
+    """Cut by a register after every `levels` adder levels, whatever time they take at the clock."""
 
     levels: int
+    clock_mhz: float = 1000.0
 
     def placement(self, graph: AdderGraph, ends: Ends = NOTHING, where: str = "") -> Placement:
         """Return how to place the adders of `graph`; outputs come out of registers, whatever is around."""
@@ -79,6 +80,11 @@ class LevelCut:
     def levels_of(self, width: int, where: str = "") -> int:
         """Return the adder levels of a stage."""
         return self.levels
+
+    @property
+    def longest_chain(self) -> int:
+        """Return the bits of the longest adder whose carries ripple."""
+        return longest_chain(_PS_PER_US / self.clock_mhz)
 
 
 @dataclass(frozen=True)

@@ -97,6 +97,18 @@ class Placement:
         """Return the flip-flops of all registers."""
         return int(((last_use(self.graph, stages, count) - stages) * self.graph.widths).sum())
 
+    def longest(self, stages: IntArray, count: int) -> float:
+        """Return the longest time of a path between two registers, those around included."""
+        arrivals = self._entries()
+        for group in self._groups:
+            arrivals[group.values] = self._sums(group, stages[group.values], stages, arrivals)
+        kept = last_use(self.graph, stages, count) > stages
+        results = self.graph.output_values
+        late = (stages[results] == count)[:, np.newaxis]
+        leaving = np.where(late, arrivals[results], self.registered[results])
+        within = float(arrivals[kept].max(initial=0.0)) + self.times.setup
+        return max(within, float(leaving.max(initial=0.0)) + (self.ends.exit or self.times.setup))
+
     def best(self, count: int) -> IntArray:
         """Return the stages with the fewest register bits that were found, `count` being at least `fewest`."""
         forward = self._repeated(self.moved_later, self.earliest, count)

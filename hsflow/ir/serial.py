@@ -4,7 +4,7 @@
 Equal values give equal bytes: keys are sorted, there is no white space, floats are written in their shortest exact
 form, and arrays as little-endian bytes. The text is an object
 
-    {"format": 2, "type": "Graph", "value": {...}}
+    {"format": 3, "type": "Graph", "value": {...}}
 
 in which a dataclass is an object of all its fields, a tuple an array, an enum member its value, a `Constant` the object
 `{"data": base64, "dtype": "<i4", "shape": [...]}`, and a dataclass that stands for a union carries its class name under
@@ -34,10 +34,10 @@ import numpy as np
 from hsflow.errors import ModelError
 from hsflow.ir.tensor import Constant
 
-FORMAT = 2
+FORMAT = 3
 """Rises whenever the written form of a value changes, a field more or less included; no other one is read.
 
-1 had networks without preprocessing, and designs of one pixel a transfer."""
+1 had networks without preprocessing, and designs of one pixel a transfer; 2 had layers that did not count their resources."""
 
 ARRAY_TYPES = ("|b1", "|i1", "|u1", "<i2", "<u2", "<i4", "<u4", "<i8", "<u8", "<f4", "<f8")
 """The element types of arrays, as NumPy writes them; each is one that every stage understands."""

@@ -58,7 +58,7 @@ def _overview(design: Design) -> Section:
     whole = network_area(design.layers)
     panels = (
         Panel("Adders", ("before sharing", "built")),
-        Panel("Share of the area", ("adders", "registers"), stacked=True),
+        Panel("Share of the area", ("adders", "registers", "other"), stacked=True),
         Panel("Duty", ("busy",), maximum=1.0),
     )
     rows = tuple(_overview_row(cost, design, whole) for cost in design.layers)
@@ -69,7 +69,7 @@ def _overview(design: Design) -> Section:
 def _overview_row(cost: LayerCost, design: Design, whole: Area) -> BarRow:
     area = layer_area(cost)
     busy = duty(cost, design)
-    parts = [part / whole.logic if whole.logic else 0.0 for part in (area.adders, area.registers)]
+    parts = [part / whole.logic if whole.logic else 0.0 for part in (area.adders, area.registers, area.other)]
     return BarRow(
         cost.name,
         (

@@ -6,6 +6,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cached_property
 
+from hsflow.design import LineBuffer
 from hsflow.errors import ModelError
 from hsflow.ir.graph import FeatureMap
 from hsflow.ir.tensor import ONE_PIXEL, Block, Shape, Window
@@ -205,14 +206,30 @@ def former_bits(
     Registers are those of the patch, of its masks, of the control and the pointers of the line buffers.
     """
     rows, columns = axes(window, source.shape, block, where)
-    line = len(columns.places) * source.pixel_width
-    if not line or not rows.used:
+    if not columns.places or not rows.used:
         return _control_bits(rows, columns), 0
-    depths = [wait * columns.blocks for wait in rows.waits if wait]
+    lines = line_buffers(window, source, block, where)
     patch = len(rows.used) * columns.ages * source.pixel_width
-    pointers = sum(_bits(depth) for depth in depths)
+    pointers = sum(_bits(line.depth) for line in lines)
     registers = patch + pointers + rows.masked + columns.masked + _control_bits(rows, columns)
-    return registers, line * sum(depths)
+    return registers, sum(line.depth * line.width for line in lines)
+
+
+def line_buffers(
+    window: Window, source: FeatureMap, block: Block = ONE_PIXEL, where: str = "window"
+) -> tuple[LineBuffer, ...]:
+    """Return the line buffers of `hsflow_window`; raise ModelError as `axes` does."""
+    rows, columns = axes(window, source.shape, block, where)
+    width = len(columns.places) * source.pixel_width
+    waits = [wait for wait in rows.waits if wait] if width else []
+    return tuple(LineBuffer(wait * columns.blocks, width) for wait in waits)
+
+
+def masked_bits(window: Window, source: FeatureMap, block: Block = ONE_PIXEL, where: str = "window") -> int:
+    """Return the bits of the patch that are padding for some patch; raise ModelError as `axes` does."""
+    rows, columns = axes(window, source.shape, block, where)
+    always = (len(rows.used) - rows.masked) * (len(columns.used) - columns.masked)
+    return (len(rows.used) * len(columns.used) - always) * source.pixel_width
 
 
 def _control_bits(rows: Axis, columns: Axis) -> int:

@@ -17,6 +17,7 @@ from hsflow.ir.pipeline import Cut
 from hsflow.keywords import SYSTEMVERILOG_KEYWORDS
 from hsflow.progress import Track, untracked
 from hsflow_harden.clocking import kernel_ends
+from hsflow_harden.figures import kernel_figures
 from hsflow_harden.kernel import HardenedLayer, Kernel, KernelFigures, KernelPlan, plan_kernel
 from hsflow_harden.lower import LowerMatrix, lower_tasks
 from hsflow_harden.names import identifiers
@@ -55,7 +56,7 @@ def build_structure(
     graphs = _lowered(plans, lower, executor, track)
     blocks = pixel_blocks(graph) if blocks is None else blocks
     kernels = {plan.layer.name: _kernel(plan, graphs[plan.layer.name], blocks, cut) for plan in plans}
-    figures = {name: kernel.figures for name, kernel in kernels.items()}
+    figures = {name: kernel_figures(kernel, cut) for name, kernel in kernels.items()}
     return schedule(graph, stream_layers(graph, blocks, cut, figures, kernels), blocks[INPUT_NAME])
 
 

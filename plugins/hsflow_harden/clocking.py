@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from hsflow.ir.graph import Add, AveragePool, Conv, FeatureMap, MaxPool
 from hsflow.ir.pipeline import ClockCut, Cut, LevelCut
 from hsflow.ir.placement import Ends
+from hsflow.ir.tensor import Padding, Window
 from hsflow.technology import ASAP7, Delays
 
 USUAL_BITS = 16
@@ -21,7 +22,7 @@ def cut_of(levels: int | None, clock_mhz: float, margin: float, corner: str) -> 
     Raises:
         ConfigurationError: if there is no such corner.
     """
-    return LevelCut(levels) if levels else ClockCut(clock_mhz, margin, ASAP7.delays_at(corner))
+    return LevelCut(levels, clock_mhz) if levels else ClockCut(clock_mhz, margin, ASAP7.delays_at(corner))
 
 
 def levels_to_expect(cut: Cut) -> int:
@@ -40,10 +41,14 @@ def kernel_ends(
 
     `copies` are the kernels side by side, which read pixels of one window together.
     """
-    if isinstance(cut, LevelCut):
-        return Ends()
-    exit_ = cut.delays.requantize + cut.delays.setup
-    return Ends(_entry(layer, sources[0], copies, cut.delays), exit_)
+    return Ends() if isinstance(cut, LevelCut) else timed_ends(layer, sources, copies, cut.delays)
+
+
+def timed_ends(
+    layer: Conv | Add | AveragePool, sources: Sequence[FeatureMap], copies: int, delays: Delays
+) -> Ends:
+    """Return the same for these delays, whatever cut the adders."""
+    return Ends(_entry(layer, sources[0], copies, delays), delays.requantize + delays.setup)
 
 
 def comparison_levels(layer: MaxPool, source: FeatureMap, cut: Cut) -> int:
@@ -54,7 +59,7 @@ def comparison_levels(layer: MaxPool, source: FeatureMap, cut: Cut) -> int:
     """
     if isinstance(cut, LevelCut):
         return cut.levels
-    start = _window_entry(source, cut.delays)
+    start = window_entry(layer.window, source, cut.delays)
     return cut.steps(start, cut.delays.compare, "a comparison", layer.name)
 
 
@@ -66,9 +71,11 @@ def _entry(layer: Conv | Add | AveragePool, source: FeatureMap, copies: int, del
     if layer.window.is_pointwise:
         return delays.clk_to_q
     shared = min(copies, layer.window.taps)
-    return _window_entry(source, delays) + delays.fanout * math.log2(shared)
+    return window_entry(layer.window, source, delays) + delays.fanout * math.log2(shared)
 
 
-def _window_entry(source: FeatureMap, delays: Delays) -> float:
-    """Return when the pixels of a window come: masked, by a register that all their bits share."""
+def window_entry(window: Window, source: FeatureMap, delays: Delays) -> float:
+    """Return when the pixels of a window come: where it is padded, masked by a register that all their bits share."""
+    if window.padding == Padding():
+        return delays.clk_to_q
     return delays.clk_to_q + delays.fanout * math.log2(source.pixel_width) + 2 * delays.gate

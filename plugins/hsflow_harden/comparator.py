@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from hsflow.design import Resources
 from hsflow_harden.kernel import KernelFigures
 
 
@@ -29,4 +30,6 @@ class Comparator:
     def figures(self) -> KernelFigures:
         """Return what one copy costs: comparisons are no adders."""
         left = sum(-(-self.taps // (1 << stage * self.levels)) for stage in range(1, self.stages + 1))
-        return KernelFigures(self.stages + 1, 0, 0, 0, 0, left * self.channels * self.width)
+        bits = self.channels * self.width
+        used = Resources(tile_registers=left * bits, compared=(self.taps - 1) * bits, results=bits)
+        return KernelFigures(self.stages + 1, 0, 0, 0, 0, left * bits, used)

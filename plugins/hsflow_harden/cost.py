@@ -7,9 +7,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from hsflow.design import LayerCost
+from hsflow.design import NOTHING, LayerCost, LineBuffer, LongestPath, Resources
 from hsflow.ir.graph import Add, Conv, MaxPool
+from hsflow.technology import ASAP7
 from hsflow_harden import blocks
+from hsflow_harden.paths import longest_path
 from hsflow_harden.structure import StreamLayer
 
 
@@ -38,7 +40,20 @@ def layer_cost(layer: StreamLayer) -> LayerCost:
             for depth, source in zip(layer.fifo_depths, layer.sources, strict=True)
         ),
         initiation_interval=layer.initiation_interval,
+        resources=figures.resources * copies + former.resources + _stream_resources(layer),
+        line_buffers=former.line_buffers,
+        paths=_paths(layer),
     )
+
+
+def _paths(layer: StreamLayer) -> tuple[LongestPath, ...]:
+    """Return the longest path of a layer at each corner; none where its adder graph is not known."""
+    found = ((corner, longest_path(layer, delays)) for corner, delays in ASAP7.typical.items())
+    return tuple(LongestPath(corner, ps) for corner, ps in found if ps is not None)
+
+
+def _stream_resources(layer: StreamLayer) -> Resources:
+    return Resources(streamed=layer.block.pixels * layer.output.pixel_width, stages=layer.kernel_latency)
 
 
 def _stream_bits(layer: StreamLayer) -> int:
@@ -56,17 +71,26 @@ class _FormerCost:
     adder_depth: int = 0
     register_bits: int = 0
     line_buffer_bits: int = 0
+    resources: Resources = NOTHING
+    line_buffers: tuple[LineBuffer, ...] = ()
 
 
 def _former_cost(layer: StreamLayer) -> _FormerCost:
     found = layer.accumulator
     if found is not None:
-        return _FormerCost(found.adders, found.full_adder_bits, found.depth, found.register_bits)
-    if layer.former == "window":
-        registers, lines = blocks.former_bits(
-            layer.window, layer.sources[0], layer.source_block, layer.layer.name
+        used = Resources(accumulated=found.full_adder_bits, former_registers=found.register_bits)
+        return _FormerCost(
+            found.adders, found.full_adder_bits, found.depth, found.register_bits, resources=used
         )
-        return _FormerCost(register_bits=registers, line_buffer_bits=lines)
+    if layer.former == "window":
+        where = layer.window, layer.sources[0], layer.source_block, layer.layer.name
+        registers, lines = blocks.former_bits(*where)
+        return _FormerCost(
+            register_bits=registers,
+            line_buffer_bits=lines,
+            resources=Resources(former_registers=registers, masked=blocks.masked_bits(*where)),
+            line_buffers=blocks.line_buffers(*where),
+        )
     return _FormerCost()
 
 

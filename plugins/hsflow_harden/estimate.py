@@ -16,9 +16,11 @@ from typing import NamedTuple
 
 import numpy as np
 
+from hsflow.design import Resources
 from hsflow.fixedpoint import IntArray, Interval
 from hsflow.ir.matrix import count_digits
-from hsflow_harden.kernel import KernelFigures, KernelPlan
+from hsflow_harden.figures import requantizer_resources
+from hsflow_harden.kernel import KernelFigures, KernelPlan, requantizers
 
 LEFT_AT_ONE = 0.71
 LEFT_PER_DOUBLING = 0.0619
@@ -35,6 +37,9 @@ REGISTERS = 0.921
 REGISTERS_PER_LEVELS = 0.587
 REGISTERS_PER_LEFT = 0.724
 """Registers over those of separate trees: a factor, and exponents of the levels of a stage and of the share that is left."""
+
+HALF_SIGNED, HALF_UNSIGNED = 0.1, 0.2
+"""The share of adders' bits that are half adders: above a narrower operand, unless it is extended by its sign."""
 
 _QUOTIENT_DECIMALS = 9
 """Quotients of integers below 2**14, as logarithms, differ by more."""
@@ -206,11 +211,45 @@ def estimate_figures(plan: KernelPlan, levels: int) -> KernelFigures:
     """Return what a copy of a kernel would cost with a register every `levels` adder levels."""
     parts = [estimate_matrix(task.matrix, task.inputs) for task in plan.tasks]
     stages = max((part.stages(levels) for part in parts), default=0)
+    bits, registers = (
+        sum(part.full_adder_bits for part in parts),
+        sum(part.register_bits(levels, stages) for part in parts),
+    )
     return KernelFigures(
         stages + 1,
         max((part.depth(levels) for part in parts), default=0),
         sum(part.statistics.adders_before_sharing for part in parts),
         sum(part.adders for part in parts),
-        sum(part.full_adder_bits for part in parts),
-        sum(part.register_bits(levels, stages) for part in parts),
+        bits,
+        registers,
+        _tile_resources(plan, parts, registers) + _requantizing(plan),
     )
+
+
+def _tile_resources(plan: KernelPlan, parts: Sequence[MatrixEstimate], registers: int) -> Resources:
+    """Return what the adders and registers are made of: which sums are too long for the clock is not known."""
+    found = Resources(tile_registers=registers)
+    for task, part in zip(plan.tasks, parts, strict=True):
+        signed = sum(interval.signed for interval in task.inputs) / len(task.inputs)
+        share = HALF_SIGNED * signed + HALF_UNSIGNED * (1 - signed)
+        half = round(share * part.full_adder_bits)
+        found += Resources(full_adders=part.full_adder_bits - half, half_adders=half)
+    return found
+
+
+def _requantizing(plan: KernelPlan) -> Resources:
+    """Return what the requantizers are made of, which is exact: the sums' ranges follow from the matrices."""
+    found, channels = Resources(), requantizers(plan.layer, plan.sources)
+    for block, task in zip(plan.blocks, plan.tasks, strict=True):
+        low, high = (
+            np.array([getattr(interval, end) for interval in task.inputs]) for end in ("low", "high")
+        )
+        positive, negative = np.maximum(block.matrix, 0), np.minimum(block.matrix, 0)
+        lowest, highest = positive @ low + negative @ high, positive @ high + negative @ low
+        together = np.bitwise_or.reduce(block.matrix, axis=1)
+        for row, channel in enumerate(block.channels):
+            zeros = int(together[row] & -together[row]).bit_length() - 1
+            sum_, each = Interval(int(lowest[row]), int(highest[row])), channels[channel]
+            if zeros >= 0:
+                found += requantizer_resources(sum_, zeros, each.bias, each.shift, plan.layer.output.width)
+    return found

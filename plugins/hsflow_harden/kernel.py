@@ -13,6 +13,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from hsflow.design import NOTHING as NO_RESOURCES
+from hsflow.design import Resources
 from hsflow.fixedpoint import IntArray, Interval, rounding_constant
 from hsflow.ir.addergraph import AdderGraph, Output
 from hsflow.ir.graph import Add, AveragePool, Conv, FeatureMap, MaxPool, requantize_shifts
@@ -87,6 +89,7 @@ class KernelFigures:
     adders: int
     full_adder_bits: int
     register_bits: int
+    resources: Resources = NO_RESOURCES
 
 
 @dataclass(frozen=True)
@@ -107,19 +110,6 @@ class Kernel:
     def latency(self) -> int:
         """Return the cycles from a complete operand vector to the registered output pixel."""
         return self.stages + 1
-
-    @property
-    def figures(self) -> KernelFigures:
-        """Return what one copy costs."""
-        graphs = [tile.pipeline.graph for tile in self.tiles]
-        return KernelFigures(
-            self.latency,
-            max((graph.depth for graph in graphs), default=0),
-            self.adders_before_sharing,
-            sum(len(graph.adders) for graph in graphs),
-            sum(graph.full_adder_bits for graph in graphs),
-            sum(tile.pipeline.register_bits for tile in self.tiles),
-        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -162,8 +152,8 @@ class KernelPlan:
             for number, (block, placement) in enumerate(zip(self.blocks, placements, strict=True))
         )
         before = sum(adders_without_sharing(block.matrix) for block in self.blocks)
-        requantizers = _requantizers(self.layer, self.sources, tiles)
-        return Kernel(self.operands, tiles, requantizers, self.layer.output, stages, before)
+        found = requantizers(self.layer, self.sources, tiles)
+        return Kernel(self.operands, tiles, found, self.layer.output, stages, before)
 
 
 def build_kernel(
@@ -313,9 +303,10 @@ def _merge(blocks: list[Block]) -> Block:
     return Block(tuple(operands), channels, matrix)
 
 
-def _requantizers(
-    layer: LinearLayer, sources: tuple[FeatureMap, ...], tiles: tuple[Tile, ...]
+def requantizers(
+    layer: LinearLayer, sources: tuple[FeatureMap, ...], tiles: tuple[Tile, ...] = ()
 ) -> tuple[Requantizer, ...]:
+    """Return how each channel's sum becomes an output; without tiles, where the sums come from is left open."""
     where = {
         channel: (number, place)
         for number, tile in enumerate(tiles)

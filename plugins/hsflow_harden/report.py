@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from dataclasses import astuple, replace
 
-from hsflow.design import Design, LayerCost
+from hsflow.design import Design, LayerCost, Resources
 from hsflow.errors import ModelError
 from hsflow.ir.pipeline import Cut
 from hsflow.report.content import Section
@@ -55,13 +55,15 @@ def built_figures(design: Design, cut: Cut) -> Figures:
     if [cost.name for cost in bare] != [cost.name for cost in design.layers]:
         return {}
     figures = {cost.name: _figures(cost, other) for cost, other in zip(design.layers, bare, strict=True)}
-    possible = all(min(astuple(each)) >= 0 for each in figures.values())
-    without_fifos = [replace(cost, fifo_bits=0) for cost in design.layers]
+    possible = all(_is_possible(each) for each in figures.values())
+    without_fifos = [replace(cost, fifo_bits=0, paths=()) for cost in design.layers]
     return figures if possible and _costs(design, cut, figures) == without_fifos else {}
 
 
 def _figures(cost: LayerCost, bare: LayerCost) -> KernelFigures:
     """Return a kernel's figures, given what its layer costs with it and with a kernel of nothing."""
+    pairs = zip(astuple(cost.resources), astuple(bare.resources), strict=True)
+    left = (with_kernel - without for with_kernel, without in pairs)
     return KernelFigures(
         cost.kernel_latency,
         cost.adder_depth - bare.adder_depth,
@@ -69,10 +71,19 @@ def _figures(cost: LayerCost, bare: LayerCost) -> KernelFigures:
         (cost.adders - bare.adders) // cost.copies,
         (cost.full_adder_bits - bare.full_adder_bits) // cost.copies,
         (cost.register_bits - bare.register_bits) // cost.copies,
+        Resources(*(count // cost.copies for count in left)),
     )
 
 
+def _is_possible(figures: KernelFigures) -> bool:
+    """Tell whether no count is negative."""
+    counts = (figures.depth, figures.adders_before_sharing, figures.adders)
+    bits = (figures.full_adder_bits, figures.register_bits)
+    return all(count >= 0 for count in (*counts, *bits, *astuple(figures.resources)))
+
+
 def _costs(design: Design, cut: Cut, figures: Figures) -> list[LayerCost]:
-    """Return what the design's layers would cost with such kernels, without FIFOs."""
+    """Return what the design's layers would cost with such kernels, without FIFOs and paths."""
     blocks = spread(design.graph, design.input_block)
-    return [layer_cost(layer) for layer in stream_layers(design.graph, blocks, cut, figures)]
+    costs = map(layer_cost, stream_layers(design.graph, blocks, cut, figures))
+    return [replace(cost, paths=()) for cost in costs]

@@ -57,10 +57,13 @@ def test_a_plan_tells_each_layer_and_the_totals(plan: Plan) -> None:
     ]
     for name, total in found["totals"].items():
         assert total == sum(layer[name] for layer in found["layers"]), name
-    parts = ("adders_mm2", "registers_mm2", "memory_mm2")
+    parts = ("adders_mm2", "registers_mm2", "memory_mm2", "other_mm2")
     assert found["area"]["total_mm2"] == pytest.approx(sum(found["area"][part] for part in parts))
-    area = 0.255e-6 * found["totals"]["full_adder_bits"]
-    assert found["area"]["adders_mm2"] == pytest.approx(area)
+    adders = ("full_adders", "half_adders", "split_adders", "accumulated")
+    used = [
+        (layer["resources"][name], found["area"]["um2"][name]) for layer in found["layers"] for name in adders
+    ]
+    assert found["area"]["adders_mm2"] == pytest.approx(1e-6 * sum(count * um2 for count, um2 in used))
     assert all(0 < layer["duty"] <= 1 for layer in found["layers"])
     assert found["random_weights"] is True
     assert found["npu"]["class_lanes"] >= 1

@@ -37,7 +37,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
         "hsflow.targets",
         "hsflow.importing",
     ),
-    ("hsflow.stage", "hsflow.area", "hsflow.layerbench", "hsflow.plan"),
+    ("hsflow.stage", "hsflow.area", "hsflow.estimate", "hsflow.layerbench", "hsflow.plan"),
     ("hsflow.metrics", "hsflow.comparison", "hsflow.thresholds", "hsflow.progress", "hsflow.process"),
     ("hsflow.artifact", "hsflow.plugins", "hsflow.launch"),
     (

@@ -21,7 +21,7 @@ from hsflow_harden.stage import HardenOptions, HardenStage
 from random_graphs import GraphBuilder, square
 
 from hsflow import hookimpl
-from hsflow.design import Design
+from hsflow.design import Design, Resources
 from hsflow.errors import ConfigurationError, MismatchError, PluginError
 from hsflow.executor import ProcessExecutor, SerialExecutor
 from hsflow.fixedpoint import IntArray, Interval
@@ -143,7 +143,8 @@ def test_a_clock_that_cannot_be_reached_is_refused_with_one_that_can() -> None:
 def test_a_maximum_has_a_register_every_so_many_levels(levels: int, stages: int, pixels: int) -> None:
     found = Comparator(channels=3, width=8, taps=9, levels=levels)
     assert found.stages == stages
-    assert found.figures == KernelFigures(stages + 1, 0, 0, 0, 0, pixels * 3 * 8)
+    used = Resources(tile_registers=pixels * 3 * 8, compared=8 * 3 * 8, results=3 * 8)
+    assert found.figures == KernelFigures(stages + 1, 0, 0, 0, 0, pixels * 3 * 8, used)
 
 
 def test_a_plugin_of_this_process_is_asked_in_it(eager: None) -> None:

@@ -19,7 +19,7 @@ import toy_report
 from toy_report import METRICS, design, result, weight
 
 from hsflow import hookimpl
-from hsflow.area import Area
+from hsflow.area import Area, network_area
 from hsflow.design import Design, DesignFile, FileRole
 from hsflow.errors import HsflowError, PluginError
 from hsflow.ir.tensor import Block
@@ -145,8 +145,7 @@ def test_the_summary_tells_the_figures() -> None:
         "80 ns",
     ):
         assert expected in words
-    area = 2 * (100 * 0.255 + 200 * 0.2916)
-    assert f"{area:,.0f}" in words and "3 x 1" in words
+    assert f"{network_area(design().layers).logic:,.0f}" in words and "3 x 1" in words
 
 
 def test_the_statement_about_cycles_is_there() -> None:
@@ -425,7 +424,9 @@ def test_what_was_built_is_one_of_a_plans_points() -> None:
     own = built_point(design())
     rows = table_of(roofline_section([own], result())).rows
     assert [row[0].text for row in rows] == ["1x1 (this build)"]
-    assert own.area.memory == pytest.approx(2 * 64 * 0.2916)  # the line buffers, and no FIFO
+    assert own.area.memory == pytest.approx(
+        network_area(replace(cost, fifo_bits=0) for cost in design().layers).memory
+    )  # the line buffers, and no FIFO
 
 
 def table_of(section: Section) -> Table:

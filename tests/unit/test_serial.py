@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from hsflow.design import Design, DesignFile, FileRole, LayerCost, NpuPlan
+from hsflow.design import Design, DesignFile, FileRole, LayerCost, LineBuffer, LongestPath, NpuPlan, Resources
 from hsflow.errors import ModelError
 from hsflow.fixedpoint import Interval
 from hsflow.ir import graph as integer
@@ -144,7 +144,9 @@ def example_network() -> Network:
 
 
 def example_design() -> Design:
-    cost = LayerCost("conv", "example_conv", "conv", Block(2, 3), *range(len(fields(LayerCost)) - 4))
+    resources = Resources(*range(len(fields(Resources))))
+    nested = resources, (LineBuffer(3, 8),), (LongestPath("TT", 1.5),)
+    cost = LayerCost("conv", "example_conv", "conv", Block(2, 3), *range(len(fields(LayerCost)) - 7), *nested)
     files = (DesignFile("rtl/example.sv", "module example;\nendmodule\n", FileRole.RTL),)
     return Design(
         "example", example_graph(), files, (cost,), 12, 4, NpuPlan(*range(1, 1 + len(fields(NpuPlan))))
@@ -237,8 +239,8 @@ def _with(path: str, value: Any) -> str:
     ("path", "value", "where"),
     [
         ("format", 1, "$.format"),
-        ("format", 3, "$.format"),
-        ("format", 2.0, "$.format"),
+        ("format", 2, "$.format"),
+        ("format", 3.0, "$.format"),
         ("format", True, "$.format"),
         ("type", "Network", "$.type"),
         ("extra", 1, "$.extra"),
@@ -275,7 +277,7 @@ def test_hostile_text_is_refused_with_its_place(path: str, value: Any, where: st
 def test_another_version_is_told_from_a_damaged_text() -> None:
     with pytest.raises(ModelError, match="another version of hsflow wrote the text") as caught:
         from_json(_with("format", 1), Graph)
-    assert (caught.value.got, caught.value.expected) == ("1", 2)
+    assert (caught.value.got, caught.value.expected) == ("1", 3)
 
 
 @pytest.mark.parametrize(
