@@ -12,6 +12,7 @@ from hsflow_harden.rates import choose_blocks
 from hsflow_po2.sketch import sketch_graph
 from hsflow_torch.sketch import sketch_network
 
+from hsflow.area import network_area
 from hsflow.design import LayerCost
 from hsflow.errors import ConfigurationError
 from hsflow.fixedpoint import IntArray, Interval
@@ -55,6 +56,14 @@ def test_what_is_exact_is_what_a_build_gets(plan: Plan, built: list[LayerCost], 
 def test_totals_are_close_to_a_builds(plan: Plan, built: list[LayerCost], figure: str, error: float) -> None:
     planned, made = (sum(getattr(cost, figure) for cost in costs) for costs in (plan.design.layers, built))
     assert planned == pytest.approx(made, rel=error)
+
+
+def test_the_area_is_close_to_a_builds(plan: Plan, built: list[LayerCost]) -> None:
+    planned, made = network_area(plan.design.layers), network_area(built)
+    assert planned.total == pytest.approx(made.total, rel=0.06)
+    for part in ("adders", "registers", "other"):
+        assert getattr(planned, part) == pytest.approx(getattr(made, part), rel=0.12)
+    assert planned.logic != pytest.approx(2 * made.logic, rel=0.12)
 
 
 def test_latencies_are_a_builds_or_a_cycle_off(plan: Plan, built: list[LayerCost]) -> None:
