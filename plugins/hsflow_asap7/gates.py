@@ -28,7 +28,11 @@ def write_models(platform: Platform, cells: Iterable[str], path: Path) -> None:
         ConfigurationError: if the library lacks one, or describes it in a way that has no model here.
     """
     known = read_cells(platform)
-    lines = ["// Functional models of cells, made of the library's Liberty files. No delays."]
+    lines = [
+        "// Functional models of cells, made of the library's Liberty files. No delays.",
+        "// What pins do is seen at the nets, but for outputs that have none.",
+        "// verilator tracing_off",
+    ]
     for name in sorted(set(cells)):
         if name not in known:
             raise ConfigurationError("the library lacks a cell", got=name, expected="a cell of the netlist")
@@ -39,9 +43,11 @@ def write_models(platform: Platform, cells: Iterable[str], path: Path) -> None:
 def _model(cell: LibraryCell) -> Iterator[str]:
     inputs = [f"  input {pin}" for pin in cell.inputs]
     outputs = [f"  output {pin}" for pin in cell.functions]
+    if several := len(outputs) > 1:
+        outputs[0] = f"  // verilator tracing_on\n{outputs[0]}"
     yield f"module {cell.name} ("
     yield ",\n".join([*inputs, *outputs])
-    yield ");"
+    yield ");\n  // verilator tracing_off" if several else ");"
     if cell.state is None:
         yield from (f"  assign {pin} = {as_verilog(text)};" for pin, text in cell.functions.items())
     elif "clock_gating_integrated_cell" in cell.attributes:

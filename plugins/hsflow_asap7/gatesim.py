@@ -30,9 +30,11 @@ OLDEST_VERILATOR = (5, 32)
 _BUILD = "build"
 OPTIONS = (
     "--binary", "--timing", "--trace-saif", "--Mdir", ".", "-j", "0",
-    "-Wno-fatal", "-Wno-lint", "--output-split", "5000", "--output-split-cfuncs", "500",
+    "-Wno-fatal", "-Wno-lint", "--output-split", "20000", "--output-split-cfuncs", "500",
+    "-MAKEFLAGS", "OPT_FAST=-O0",
 )  # fmt: skip
-"""What Verilator needs to build a simulation that records activity, but for its top."""
+"""What Verilator needs to build a simulation that records activity, but for its top. It runs for seconds, and its C++, some
+kilobytes a gate, takes minutes to compile: so that is not optimized."""
 
 _VERSION = re.compile(r"Verilator (\d+)\.(\d+)")
 

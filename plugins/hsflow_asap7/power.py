@@ -15,6 +15,7 @@ import math
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -25,6 +26,7 @@ from hsflow_asap7.netlist import Netlist, read_netlist
 from hsflow_asap7.platform import Corner
 from hsflow_asap7.saif import Activity, Saif, read_saif
 from hsflow_asap7.spef import wire_loads
+from hsflow_asap7.structural import words_of
 from hsflow_asap7.timing import layer_of
 
 PARTS = ("clock", "register", "logic", "memory")
@@ -32,6 +34,7 @@ TRANSITION_PS = 20.0
 """How fast signals rise and fall, 10 % to 90 %: about what ASAP7's cells do; the energy inside of cells hardly depends on it."""
 
 _STILL = Activity(0, 0.5)
+_CONSTANT = {"0": Activity(0, 0.0), "1": Activity(0, 1.0)}
 _FEMTO, _PICO = 1e-15, 1e-12
 
 
@@ -95,10 +98,11 @@ class Leaf:
 
 @dataclass(frozen=True)
 class Flat:
-    """Hold a netlist without its hierarchy: leaves by type, and the nets of the top's ports."""
+    """Hold a netlist without its hierarchy: leaves by type, the nets of the top's ports, and a name of each net: its path, 0 or 1."""
 
     leaves: Mapping[str, Sequence[Leaf]]
     ports: Mapping[str, Sequence[int]]
+    names: Mapping[int, str]
 
 
 def measure_power(
@@ -131,7 +135,7 @@ def measure_power(
     design = flatten(read_netlist(netlist))
     library = read_power(liberties)
     clocks = _clock_nets(design, library, clock_port)
-    sums = _Sums(clock_ps * _PICO, library.volts, frozenset(memories), clocks)
+    sums = _Sums(clock_ps * _PICO, library.volts, frozenset(memories), clocks, design.names)
     loads = _loads(design, library, wire_loads(parasitics) if parasitics else {})
     for name, leaves in design.leaves.items():
         sums.add(library.cell(name), leaves, loads, seen, cycles)
@@ -156,6 +160,8 @@ def flatten(netlist: Netlist) -> Flat:
     top = netlist.modules[netlist.top]
     numbers = _Numbers()
     nets = {name: [numbers.new() for _ in port.bits] for name, port in top.ports.items()}
+    names: dict[int, str] = {}
+    words = {name: words_of(module).nets for name, module in netlist.modules.items()}
     stack = [("", netlist.top, nets)]
     while stack:
         path, name, outer = stack.pop()
@@ -165,11 +171,15 @@ def flatten(netlist: Netlist) -> Flat:
             local.update(zip(port.bits, outer.get(port_name, ()), strict=False))
         for cell_name, cell in module.cells.items():
             pins = {pin: [numbers.of(bit, local) for bit in bits] for pin, bits in cell.pins.items()}
+            constant = zip(chain(*pins.values()), chain(*cell.pins.values()), strict=True)
+            names.update((number, bit) for number, bit in constant if isinstance(bit, str))
             if cell.type in netlist.modules:
                 stack.append((f"{path}{cell_name}/", cell.type, pins))
             else:
                 leaves[cell.type].append(Leaf(f"{path}{cell_name}", _single(pins)))
-    return Flat(leaves, nets)
+        for bit in local.keys() & words[name].keys():
+            names.setdefault(local[bit], f"{path}{words[name][bit]}")
+    return Flat(leaves, nets, names)
 
 
 class _Numbers:
@@ -242,10 +252,15 @@ class _Sums:
     """Add up the power of cells, all of one type at a time."""
 
     def __init__(
-        self, period: float, volts: float, memories: frozenset[str], clock_nets: frozenset[int]
+        self,
+        period: float,
+        volts: float,
+        memories: frozenset[str],
+        clock_nets: frozenset[int],
+        names: Mapping[int, str],
     ) -> None:
         self._period, self._volts = period, volts
-        self._memories, self._clock_nets = memories, clock_nets
+        self._memories, self._clock_nets, self._names = memories, clock_nets, names
         self._known = self._pins = 0
         self.parts = dict.fromkeys(PARTS, 0.0)
         self.layers: dict[str, float] = defaultdict(float)
@@ -296,12 +311,17 @@ class _Sums:
     def _seen(self, cell: CellPower, leaves: Sequence[Leaf], saif: Saif, cycles: float) -> Seen:
         density, high = {}, {}
         for pin in (*cell.inputs, *cell.outputs):
-            found = [saif.nets.get(f"{leaf.path}/{pin}") for leaf in leaves]
+            found = [self._activity(leaf, pin, saif) for leaf in leaves]
             self._pins += len(found)
             self._known += sum(activity is not None for activity in found)
             density[pin] = np.array([(activity or _STILL).transitions / cycles for activity in found])
             high[pin] = np.array([(activity or _STILL).high for activity in found])
         return Seen(len(leaves), density, high, TRANSITION_PS)
+
+    def _activity(self, leaf: Leaf, pin: str, saif: Saif) -> Activity | None:
+        """Return what a pin did, if that was traced, or else what its net did."""
+        net = self._names.get(leaf.nets.get(pin, -1), "")
+        return _CONSTANT.get(net) or saif.nets.get(f"{leaf.path}/{pin}") or saif.nets.get(net)
 
     def _charging(self, density: Array, load: Array) -> Array:
         """Return the power of so many transitions a cycle of a load (fF): each takes half of C V^2."""

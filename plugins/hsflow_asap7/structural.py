@@ -5,7 +5,8 @@ from __future__ import annotations
 
 import re
 import textwrap
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from hsflow_asap7.netlist import Bit, Module, Netlist
@@ -41,24 +42,43 @@ def write_verilog(netlist: Netlist, path: Path) -> None:
     """Write a netlist as structural Verilog, line by line, each module after those that it instantiates."""
     with path.open("w", encoding="utf-8") as file:
         for module in reversed(list(netlist.parents_first())):
-            file.writelines(f"{line}\n" for line in _lines(module, netlist.modules))
+            file.writelines(f"{line}\n" for line in _lines(module))
 
 
-def _lines(module: Module, modules: Mapping[str, Module]) -> Iterator[str]:
+@dataclass(frozen=True)
+class Words:
+    """Hold what Verilog calls the nets of a module: each by its number, which of them are no port's, and repeated ones.
+
+    `repeated` are the bits of outputs that merely repeat another net or a constant.
+    """
+
+    nets: Mapping[int, str]
+    wires: Sequence[str]
+    repeated: Sequence[tuple[str, Bit]]
+
+
+def words_of(module: Module) -> Words:
+    """Return what `write_verilog` calls a module's nets."""
     names = Identifiers([*module.ports, *module.cells])
-    nets, aliases = _named_by_ports(module)
+    nets, repeated = _named_by_ports(module)
     wires = []
     for bit in _bits(module):
         if bit not in nets:
             nets[bit] = names.new(module.net_names.get(bit, f"n{bit}"))
             wires.append(nets[bit])
+    return Words(nets, wires, repeated)
+
+
+def _lines(module: Module) -> Iterator[str]:
+    words = words_of(module)
+    nets = words.nets
     yield f"module {module.name} ("
     yield ",\n".join(
         f"  {port.direction} {_range(len(port.bits))}{name}" for name, port in module.ports.items()
     )
     yield ");"
-    yield from (f"  wire {wire};" for wire in wires)
-    yield from (f"  assign {target} = {_word(bit, nets)};" for target, bit in aliases)
+    yield from (f"  wire {wire};" for wire in words.wires)
+    yield from (f"  assign {target} = {_word(bit, nets)};" for target, bit in words.repeated)
     for name, cell in module.cells.items():
         pins = [f".{pin}({_value(bits, nets)})" for pin, bits in cell.pins.items() if bits]
         yield _instance(cell.type, name, pins)
