@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from hsflow.fixedpoint import IntArray
 from hsflow.ir.addergraph import AdderGraph
-from hsflow.ir.delays import FloatArray, Times
+from hsflow.ir.delays import NEVER, FloatArray, Times
 
 _SWEEPS = 4
 """The most passes in one direction; the first one gains nearly everything."""
@@ -106,8 +106,9 @@ class Placement:
         results = self.graph.output_values
         late = (stages[results] == count)[:, np.newaxis]
         leaving = np.where(late, arrivals[results], self.registered[results])
-        within = float(arrivals[kept].max(initial=0.0)) + self.times.setup
-        return max(within, float(leaving.max(initial=0.0)) + (self.ends.exit or self.times.setup))
+        within = float(arrivals[kept].max(initial=NEVER)) + self.times.setup
+        behind = self.times.setup if self.ends.exit is None else self.ends.exit
+        return max(0.0, within, float(leaving.max(initial=NEVER)) + behind)
 
     def best(self, count: int) -> IntArray:
         """Return the stages with the fewest register bits that were found, `count` being at least `fewest`."""

@@ -196,6 +196,14 @@ def test_no_path_is_longer_than_the_period(
     pipeline = pipelined(placement, placement.fewest + extra)
     assert longest_path(pipeline, cut, around) <= cut.period + EXACT
     assert pipeline.register_bits == registers_by_brute_force(pipeline)
+    # Beside adders' paths `longest` counts those from a register, or an input, to the next register.
+    loads = [load(graph, value, times) for value in range(len(graph.widths))]
+    passing = max(times.clk_to_q, around.entry) + max(loads) + times.setup
+    found, made = (
+        placement.longest(np.array(pipeline.placed), pipeline.stages),
+        longest_path(pipeline, cut, around),
+    )
+    assert made - EXACT <= found <= max(made, passing) + EXACT
 
 
 @UNHURRIED

@@ -263,3 +263,25 @@ def test_what_is_no_program_is_refused(adders: tuple[Adder, ...], output: Output
     AdderGraph(inputs, (Adder(0, 1),), (Output(2),)).prove(np.array([[1, 1]]), "twin")
     with pytest.raises(ModelError):
         AdderGraph(inputs, adders, (output,)).prove(np.array([[1, 1]]), "here")
+
+
+BYTE, SIGNED = Interval(0, 255), Interval(-128, 127)
+
+
+@pytest.mark.parametrize(
+    ("inputs", "adder", "bits", "full"),
+    [
+        ((BYTE, BYTE), Adder(0, 1), 9, 7),  # the lowest bit has no carry, the highest no operand
+        ((SIGNED, SIGNED), Adder(0, 1), 9, 8),  # operands are extended by their signs
+        ((BYTE, BYTE), Adder(0, 1, 0, 4), 9, 3),  # four bits pass, four overlap
+        ((BYTE, BYTE), Adder(0, 1, 4, 0, True), 13, 4),  # below the minuend the subtrahend is negated
+        ((BYTE, BYTE), Adder(0, 1, 0, 8), 8, 0),
+    ],
+)
+def test_full_adders_are_where_both_operands_and_a_carry_are(
+    inputs: tuple[Interval, ...], adder: Adder, bits: int, full: int
+) -> None:
+    graph = AdderGraph(inputs, (adder,), (Output(2),))
+    assert graph.adder_bits.tolist() == [bits]
+    assert graph.full_adders.tolist() == [full]
+    assert graph.readers.tolist() == [1, 1, 1]
