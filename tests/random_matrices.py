@@ -16,7 +16,10 @@ _NUMBERS = [
     st.integers(-300, 300),
     st.integers(-HUGE, HUGE),
 ]
-_KINDS = ["zero", "zero column", "negated", "equal", "shifted", "sum", "equal columns", "shifted columns"]
+_KINDS = [
+    *("zero", "zero column", "negated", "equal", "shifted", "sum", "multiple"),
+    *("equal columns", "shifted columns"),
+]
 
 
 @st.composite
@@ -48,6 +51,8 @@ def _change(draw: st.DrawFn, matrix: IntArray, kind: str) -> None:
             matrix[one] = matrix[other] << 3
         case "sum":
             matrix[one] = matrix[other] + 2 * matrix[third]
+        case "multiple":
+            matrix[one] = draw(st.sampled_from([3, 5, -7, 45])) * matrix[other]
         case "equal columns":
             matrix[:, column] = matrix[:, column_2]
         case _:

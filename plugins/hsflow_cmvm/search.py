@@ -10,7 +10,7 @@ import numpy as np
 
 from hsflow.errors import ConfigurationError
 from hsflow.fixedpoint import IntArray
-from hsflow.ir.matrix import count_digits, fewest_levels, signed_digits
+from hsflow.ir.matrix import common_factors, count_digits, fewest_levels, signed_digits
 from hsflow.lowering import Effort, LoweringGoal, Objective
 from hsflow_cmvm.differences import Derivation, derive, difference, no_derivation
 from hsflow_cmvm.patterns import new_table
@@ -49,10 +49,18 @@ class Plan(NamedTuple):
     pairs: int
 
 
+class Task(NamedTuple):
+    """Hold rows to sum within `most` levels, and what each sum is multiplied by then, with further levels."""
+
+    matrix: IntArray
+    factors: IntArray
+    most: int
+
+
 class Problem(NamedTuple):
     """Hold rows to sum within a depth: what is left of them (distinct), with equal columns added, and what to join.
 
-    If `transposed`, patterns are those of the columns.
+    Each row's sum is multiplied by its factor at the end. If `transposed`, patterns are those of the columns.
     """
 
     rest: Rows
@@ -61,6 +69,7 @@ class Problem(NamedTuple):
     ranges: IntArray
     derivation: Derivation
     depth: int
+    factors: IntArray
     transposed: bool = False
 
 
@@ -95,10 +104,13 @@ def search(matrix: IntArray, ranges: IntArray, goal: LoweringGoal, where: str) -
     Raises:
         ConfigurationError: if a row needs more levels than the goal allows.
     """
-    sizes = count_digits(matrix)
+    tasks = _tasks(matrix, goal, where)
+    sizes = count_digits(tasks[0].matrix)
     digits = int(sizes.sum())
     plan = _plan(goal.effort, digits, int(sizes.max(initial=1)))
-    problems = _problems(matrix, ranges, goal, where, several=digits <= _SEVERAL)
+    several = digits <= _SEVERAL
+    tasks = tasks if several else tasks[:1]
+    problems = (problem for task in tasks for problem in _problems(task, ranges, goal, several))
     tried = [attempt for problem in problems if (attempt := _attempt(problem, plan, goal, 0))]
     best = min(tried, key=_price)
     seeds = range(1, plan.starts)
@@ -134,37 +146,49 @@ def _within(most: int, work: int, longest: int) -> int:
     return min(most, max(work // max(longest, 1), 1))
 
 
-def _problems(
-    matrix: IntArray, ranges: IntArray, goal: LoweringGoal, where: str, several: bool
-) -> Iterator[Problem]:
-    """Yield the rows at each depth worth a try, then rows derived from each other where they are close.
-
-    If not `several`, which would take long for a large matrix, it is one depth.
-    """
+def _tasks(matrix: IntArray, goal: LoweringGoal, where: str) -> tuple[Task, ...]:
+    """Return the rows without their common factors, if they have any and that is not too deep, then as they are."""
     fewest, most = fewest_levels(matrix), _most_levels(matrix, goal)
     if most < fewest:
         raise ConfigurationError(
             "a row needs more adder levels", where=where, got=f"{most} levels", expected=f"{fewest} or more"
         )
-    plain = no_derivation(matrix.shape[0])
+    plain = Task(matrix, np.ones(matrix.shape[0], np.int64), most)
+    factors = common_factors(matrix)
+    rest, left = matrix // factors[:, None], most - fewest_levels(factors[:, None])
+    if left == most or fewest_levels(rest) > left:
+        return (plain,)
+    return Task(rest, factors, left), plain
+
+
+def _problems(task: Task, ranges: IntArray, goal: LoweringGoal, several: bool) -> Iterator[Problem]:
+    """Yield the rows at each depth worth a try, then rows derived from each other where they are close.
+
+    If not `several`, which would take long for a large matrix, it is one depth.
+    """
+    matrix, most = task.matrix, task.most
+    fewest, plain = fewest_levels(matrix), no_derivation(matrix.shape[0])
     deepest = min(fewest + _MORE_LEVELS, most)
     if not several:
-        yield _problem(matrix, ranges, plain, min(_filled(fewest, goal.adder_levels_per_stage), most))
-        yield from _wide(matrix, ranges, deepest)
+        depth = min(_filled(fewest, goal.adder_levels_per_stage), most)
+        yield _problem(matrix, task.factors, ranges, plain, depth)
+        yield from _wide(task, ranges, deepest)
         return
     for depth in range(fewest, deepest + 1):
-        yield _problem(matrix, ranges, plain, depth)
-    yield from _wide(matrix, ranges, deepest)
+        yield _problem(matrix, task.factors, ranges, plain, depth)
+    yield from _wide(task, ranges, deepest)
     for height in _HEIGHTS:
         derivation = derive(matrix, height)
         if derivation is not None:
-            yield from _derived(matrix, ranges, derivation, most)
+            yield from _derived(task, ranges, derivation)
 
 
-def _wide(matrix: IntArray, ranges: IntArray, depth: int) -> Iterator[Problem]:
+def _wide(task: Task, ranges: IntArray, depth: int) -> Iterator[Problem]:
     """Yield the rows to be shared as columns, if they are so long that this may gain."""
-    if 2 * matrix.shape[1] >= 3 * matrix.shape[0]:
-        yield _problem(matrix, ranges, no_derivation(matrix.shape[0]), depth)._replace(transposed=True)
+    rows, columns = task.matrix.shape
+    if 2 * columns >= 3 * rows:
+        plain = no_derivation(rows)
+        yield _problem(task.matrix, task.factors, ranges, plain, depth)._replace(transposed=True)
 
 
 def _filled(fewest: int, levels: int) -> int:
@@ -172,17 +196,19 @@ def _filled(fewest: int, levels: int) -> int:
     return min(-(-fewest // levels) * levels, fewest + 1)
 
 
-def _derived(matrix: IntArray, ranges: IntArray, derivation: Derivation, most: int) -> Iterator[Problem]:
-    rest = difference(matrix, derivation)
-    fewest, room = fewest_levels(rest), most - int(derivation.height.max())
+def _derived(task: Task, ranges: IntArray, derivation: Derivation) -> Iterator[Problem]:
+    rest = difference(task.matrix, derivation)
+    fewest, room = fewest_levels(rest), task.most - int(derivation.height.max())
     for depth in range(fewest, min(fewest + _MORE_LEVELS, room) + 1):
-        yield _problem(rest, ranges, derivation, depth)
+        yield _problem(rest, task.factors, ranges, derivation, depth)
 
 
-def _problem(matrix: IntArray, ranges: IntArray, derivation: Derivation, depth: int) -> Problem:
+def _problem(
+    matrix: IntArray, factors: IntArray, ranges: IntArray, derivation: Derivation, depth: int
+) -> Problem:
     rest = distinct_rows(matrix)
     merged, merges = merged_columns(rest.matrix)
-    return Problem(rest, merged, merges, ranges, derivation, depth)
+    return Problem(rest, merged, merges, ranges, derivation, depth, factors)
 
 
 def _most_levels(matrix: IntArray, goal: LoweringGoal) -> int:
@@ -273,13 +299,15 @@ def _blocks(problem: Problem, digits: IntArray, pairs: int) -> Iterator[IntArray
 
 
 def _finished(problem: Problem, state: State, goal: LoweringGoal) -> Solution:
-    """Return the state as a program: sums of the rows, then joins of rows that are derived from each other."""
+    """Return the state as a program: sums of the rows, joins of rows that are derived from each other, then factors."""
     prices = Prices(problem.depth, goal.adder_levels_per_stage, register_price(goal))
-    program, sums = summation(*state, prices, 2 * problem.derivation.parent.size)
+    spare = 2 * problem.derivation.parent.size + int(count_digits(problem.factors[:, None]).sum())
+    program, sums = summation(*state, prices, spare)
     terms = sums[problem.rest.which]
     terms[:, 1] += problem.rest.shift
     terms[:, 2] ^= problem.rest.minus
     _join(program, terms, problem.derivation)
+    _multiply(program, terms, problem.factors)
     return Solution(price_of(program, terms, prices, goal.objective), program, terms)
 
 
@@ -293,3 +321,25 @@ def _join(program: Program, terms: IntArray, derivation: Derivation) -> None:
                 parent = terms[near[row]].copy()
                 parent[2] ^= minus[row]
                 terms[row] = join(program, terms[row].copy(), parent)
+
+
+def _multiply(program: Program, terms: IntArray, factors: IntArray) -> None:
+    """Multiply each row's term by its factor; what several rows have in common, once."""
+    known: dict[tuple[int, int], IntArray] = {}
+    for row in np.flatnonzero((factors > 1) & (terms[:, 0] != NONE)).tolist():
+        value, shift, minus = terms[row].tolist()
+        key = value, int(factors[row])
+        if key not in known:
+            known[key] = _product(program, *key)
+        terms[row] = known[key] + (0, shift, 0)
+        terms[row, 2] ^= minus
+
+
+def _product(program: Program, value: int, factor: int) -> IntArray:
+    """Return the term of a value times a factor: a balanced tree over the factor's signed digits."""
+    _, _, shifts, signs = _digits(np.array([[factor]]))
+    level = [np.array([value, shift, minus]) for shift, minus in zip(shifts, signs, strict=True)]
+    while len(level) > 1:
+        pairs = zip(level[::2], level[1::2], strict=False)
+        level = [join(program, *pair) for pair in pairs] + level[len(level) & ~1 :]
+    return level[0]

@@ -18,7 +18,7 @@ import numpy as np
 
 from hsflow.design import Resources
 from hsflow.fixedpoint import IntArray, Interval
-from hsflow.ir.matrix import count_digits
+from hsflow.ir.matrix import common_factors, count_digits
 from hsflow_harden.figures import requantizer_resources
 from hsflow_harden.kernel import KernelFigures, KernelPlan, requantizers
 
@@ -54,7 +54,8 @@ class MatrixStatistics:
     `digits` and `terms` are the signed digits and the nonzeros of each row that has any. `multiples` are the adders that
     make the odd multiples of each input that occur in its column, once each (or the same for the transpose). `occurrences` is the expected number of
     further places where a two-term pattern of the matrix occurs, or of its transpose if that is more; `collision` the
-    chance that two pairs of nonzeros are one pattern; `side` the shorter of the sides that nonzeros are in.
+    chance that two pairs of nonzeros are one pattern; `side` the shorter of the sides that nonzeros are in. All this is of
+    rows over their common factors, whose signed digits `factors` counts, one for each row that has none.
     """
 
     digits: IntArray
@@ -63,16 +64,22 @@ class MatrixStatistics:
     occurrences: float
     collision: float
     side: int
+    factors: IntArray
+
+    @property
+    def multiplications(self) -> int:
+        """Return the adders that multiply the rows' sums by their factors."""
+        return int((self.factors - 1).sum())
 
     @property
     def adders_before_sharing(self) -> int:
-        """Return the adders of separate trees of signed digits."""
-        return int((self.digits - 1).sum())
+        """Return the adders of separate trees of signed digits, and of the factors."""
+        return int((self.digits - 1).sum()) + self.multiplications
 
     @property
     def fewest_levels(self) -> int:
-        """Return the adder levels of the longest row as a balanced tree."""
-        return (int(self.digits.max(initial=1)) - 1).bit_length()
+        """Return the adder levels of the longest row as a balanced tree, and of the longest factor."""
+        return sum((int(each.max(initial=1)) - 1).bit_length() for each in (self.digits, self.factors))
 
 
 class _Nonzeros(NamedTuple):
@@ -86,7 +93,9 @@ class _Nonzeros(NamedTuple):
 
 
 def statistics(matrix: IntArray) -> MatrixStatistics:
-    """Return the statistics of a matrix of integers."""
+    """Return the statistics of a matrix of integers, without the factors that its rows' sums are multiplied by."""
+    factors = common_factors(matrix)[:, np.newaxis]
+    matrix = matrix // factors
     rows, columns = np.nonzero(matrix)
     values = matrix[rows, columns]
     found = _Nonzeros(matrix.shape, rows, columns, np.abs(values), count_digits(values[:, np.newaxis]))
@@ -99,6 +108,7 @@ def statistics(matrix: IntArray) -> MatrixStatistics:
         _partners(found) * collision,
         collision,
         min(int(np.count_nonzero(np.bincount(side))) for side in (rows, columns)),
+        count_digits(factors),
     )
 
 
@@ -189,7 +199,8 @@ def estimate_matrix(matrix: IntArray, inputs: Sequence[Interval]) -> MatrixEstim
     before = found.adders_before_sharing
     if not before:
         return MatrixEstimate(found, 0, 0)
-    adders = min(before, found.multiples + round(left_share(found) * int((found.terms - 1).sum())))
+    shared = found.multiples + round(left_share(found) * int((found.terms - 1).sum()))
+    adders = min(before, shared + found.multiplications)
     input_bits = sum(interval.width for interval in inputs) / len(inputs)
     bits = adder_width(found, adders / before) + input_bits
     return MatrixEstimate(found, adders, round(adders * bits))

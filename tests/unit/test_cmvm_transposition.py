@@ -34,7 +34,8 @@ def test_values_are_named_as_patterns_are() -> None:
     """Refinement finds a value by its pattern: one named the other way round would be found with the wrong sign."""
     matrix = np.random.default_rng(1).choice([-16, -4, -1, 0, 1, 4, 16], (8, 40))
     ranges = np.array([[0] * 40, [255] * 40])
-    (problem,) = search._wide(matrix, ranges, fewest_levels(matrix) + 2)
+    task = search.Task(matrix, np.ones(8, np.int64), 40)
+    (problem,) = search._wide(task, ranges, fewest_levels(matrix) + 2)
     _, values = search._transposed(problem, search.Plan(1, 8, 1, 0, 1_000_000), 0)
     made = slice(40, int(values.count[0]))
     first, second, offset = values.first[made], values.second[made], values.offset[made]

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from hsflow_cmvm import optimize
 from hsflow_harden import estimate
 from hsflow_harden.estimate import estimate_matrix, left_share, statistics
 
@@ -14,6 +15,7 @@ from benchmarks.estimate.fit import fit
 from benchmarks.estimate.measure import Measured, read
 from benchmarks.estimate.samples import build, is_held_out, names
 from hsflow.fixedpoint import IntArray, Interval
+from hsflow.ir.matrix import adders_without_sharing
 
 BYTE = Interval(0, 255)
 QUICK = 40_000
@@ -43,6 +45,19 @@ def test_statistics_of_a_small_matrix() -> None:
     assert found.adders_before_sharing == 5
     assert found.multiples == 1  # 3 = 4 - 1
     assert found.fewest_levels == 2
+
+
+def test_factors_of_rows_are_multiplied_once() -> None:
+    """The estimate is that of the rows without them and an adder for each, and near what the optimizer finds."""
+    generator = np.random.default_rng(1)
+    powers = generator.choice([-1, 1], (64, 24)) << generator.integers(0, 8, (64, 24))
+    multiples = powers * np.array([1, 5, 3, 7] * 16)[:, np.newaxis]
+    one, other = statistics(powers), statistics(multiples)
+    assert other.multiplications == 48 and one.multiplications == 0
+    assert other.adders_before_sharing == one.adders_before_sharing + 48 == adders_without_sharing(multiples)
+    assert other.fewest_levels == one.fewest_levels + 1
+    assert _adders(multiples) == _adders(powers) + 48
+    assert _adders(multiples) == pytest.approx(len(optimize(multiples.T, effort="low").adders), rel=0.1)
 
 
 def test_occurrences_are_those_of_random_rows() -> None:
