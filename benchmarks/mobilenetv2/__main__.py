@@ -17,12 +17,13 @@ from typing import Any
 
 from hsflow_harden.plan import plan_network
 from hsflow_npu.plan import plan_classifier
+from hsflow_po2.phases import SCALES
 from hsflow_po2.sketch import sketch_graph
 from hsflow_tflite.lower import lower_file
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.mobilenetv2.accuracy import RECIPES, float_logits, float_score, score
+from benchmarks.mobilenetv2.accuracy import RECIPES, Protocol, float_logits, float_score, score
 from hsflow.area import square_millimetres
 from hsflow.images import Geometry, read_image_files
 from hsflow.importing.completion import without_first_class
@@ -60,6 +61,8 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--recipes", nargs="+", default=[recipe.name for recipe in RECIPES], help="only these"
     )
+    parser.add_argument("--scale", choices=list(SCALES), default=Protocol.scale, help="output scales (po2)")
+    parser.add_argument("--seed", type=int, default=Protocol.seed, help="of all random numbers (1)")
     parser.add_argument("--both", action="store_true", help="score all images: two folds, twice the time")
     parser.add_argument("--plans-only", action="store_true", help="leave the accuracy out")
     parser.add_argument("--json", action="store_true")
@@ -81,9 +84,10 @@ def _scores(network: Network, options: argparse.Namespace) -> Any:
         held_out = slice(1, None, 2)
         name = "float, images held out"
         yield asdict(replace(float_score(reference[held_out], files.labels[held_out]), name=name))
+    how = Protocol(options.seed, options.scale, options.both)
     for recipe in RECIPES:
         if recipe.name in options.recipes:
-            yield asdict(score(network, files, reference, recipe, options.both))
+            yield asdict(score(network, files, reference, recipe, how))
 
 
 def _cost(network: Network, interval: int) -> dict[str, Any]:

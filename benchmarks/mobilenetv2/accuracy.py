@@ -11,18 +11,19 @@ from dataclasses import dataclass
 import numpy as np
 from hsflow_po2.distill import distill, distillation_recipe
 from hsflow_po2.emulator import emulate
+from hsflow_po2.phases import SCALES
 from hsflow_po2.reconstruct import ReconstructOptions, reconstruct
 from hsflow_po2.stage import DISTILLATION_EPOCHS, DISTILLATION_LEARNING_RATE
 from hsflow_torch.module import NetworkModule
 from numpy.typing import NDArray
 
 from hsflow.images import LabelledFiles
-from hsflow.ir.graph import Conv, Graph
+from hsflow.ir.graph import Conv, Dense, Graph
+from hsflow.ir.matrix import count_digits
 from hsflow.ir.network import Network
 
 BATCH = 20
-SEED = 1
-THREADS = 2
+THREADS = 1
 
 Logits = NDArray[np.floating | np.integer]
 
@@ -39,11 +40,21 @@ RECIPES = (Recipe("one term", 0.0), Recipe("15 % two terms", 0.15), Recipe("two 
 
 
 @dataclass(frozen=True)
+class Protocol:
+    """Say which random numbers to use, what output scales may be (`SCALES`), and whether to score both folds."""
+
+    seed: int = 1
+    scale: str = "po2"
+    both: bool = False
+
+
+@dataclass(frozen=True)
 class Score:
     """Hold what was measured on images that took no part in the quantization.
 
-    Shares are percent; `second_terms` of the weights have two terms, each an adder before sharing; `seconds` is processor
-    time, `peak_mib` the process's peak memory up to then.
+    Shares are percent; `divergence` is of the classes from those of the float network, in nats. `second_terms` of the
+    weights have two terms; each is an extra adder before sharing, and so is a second digit of an output's scale.
+    `seconds` is processor time, `peak_mib` the process's peak memory up to then.
     """
 
     name: str
@@ -51,6 +62,7 @@ class Score:
     top1: float
     top5: float
     agreement: float
+    divergence: float
     second_terms: float
     extra_adders: int
     zeros: float
@@ -79,24 +91,32 @@ def folds(count: int, both: bool) -> Iterator[tuple[NDArray[np.int64], NDArray[n
         yield every[1::2], every[0::2]
 
 
-def score(network: Network, files: LabelledFiles, reference: Logits, recipe: Recipe, both: bool) -> Score:
+def score(network: Network, files: LabelledFiles, reference: Logits, recipe: Recipe, how: Protocol) -> Score:
     """Quantize once for each fold, emulate the images that are held out, and compare with labels and float logits."""
     began = time.process_time()
-    logits = np.zeros_like(reference, dtype=np.int64)
+    logits = np.zeros_like(reference)
     scored, graphs = [], []
-    for calibration, held_out in folds(len(files.images), both):
-        graph = _quantized(network, files.images[calibration], recipe.budget)
-        logits[held_out] = emulate(graph, files.images[held_out], batch_size=BATCH)
+    for calibration, held_out in folds(len(files.images), how.both):
+        graph = _quantized(network, files.images[calibration], recipe.budget, how)
+        logits[held_out] = _logits(graph, files.images[held_out])
         scored.append(held_out)
         graphs.append(graph)
     chosen = np.sort(np.concatenate(scored))
     return _score(recipe.name, logits[chosen], reference[chosen], files.labels[chosen], graphs[0], began)
 
 
-def _quantized(network: Network, images: NDArray[np.uint8], budget: float) -> Graph:
-    graph = reconstruct(network, images, ReconstructOptions(budget=budget, threads=THREADS), SEED)
+def _quantized(network: Network, images: NDArray[np.uint8], budget: float, how: Protocol) -> Graph:
+    options = ReconstructOptions(budget=budget, threads=THREADS, phases=SCALES[how.scale])
+    graph = reconstruct(network, images, options, how.seed)
     recipe = distillation_recipe(DISTILLATION_EPOCHS, DISTILLATION_LEARNING_RATE, THREADS)
-    return distill(graph, network, images, recipe, SEED)
+    return distill(graph, network, images, recipe, how.seed)
+
+
+def _logits(graph: Graph, images: NDArray[np.uint8]) -> Logits:
+    """Return the logits in the float network's unit."""
+    last = graph.layers[-1]
+    fraction = last.fraction if isinstance(last, Dense) else 0
+    return np.asarray(emulate(graph, images, batch_size=BATCH) * 2.0**-fraction)
 
 
 def float_score(reference: Logits, labels: NDArray[np.int64]) -> Score:
@@ -107,6 +127,7 @@ def float_score(reference: Logits, labels: NDArray[np.int64]) -> Score:
         _top(reference, labels, 1),
         _top(reference, labels, 5),
         100.0,
+        0.0,
         0,
         0,
         0,
@@ -118,30 +139,39 @@ def float_score(reference: Logits, labels: NDArray[np.int64]) -> Score:
 def _score(
     name: str, logits: Logits, reference: Logits, labels: NDArray[np.int64], graph: Graph, began: float
 ) -> Score:
-    terms = np.concatenate([_terms(layer) for layer in graph.layers if isinstance(layer, Conv)])
+    weights = [layer.weight for layer in graph.layers if isinstance(layer, Conv)]
+    terms = np.concatenate([weight.terms.reshape(-1) for weight in weights])
+    factors = sum(int((count_digits(weight.factors[:, np.newaxis]) - 1).sum()) for weight in weights)
     return Score(
         name,
         len(labels),
         _top(logits, labels, 1),
         _top(logits, labels, 5),
         100.0 * float((logits.argmax(axis=1) == reference.argmax(axis=1)).mean()),
+        _divergence(reference, logits),
         100.0 * float((terms > 1).mean()),
-        int((terms - 1).clip(min=0).sum()),
+        int((terms - 1).clip(min=0).sum()) + factors,
         100.0 * float((terms == 0).mean()),
         time.process_time() - began,
         _peak(),
     )
 
 
-def _terms(layer: Conv) -> NDArray[np.int64]:
-    """Return how many powers of two each weight has."""
-    return np.asarray((layer.weight.sign.array != 0).sum(axis=0), dtype=np.int64).reshape(-1)
-
-
 def _top(logits: Logits, labels: NDArray[np.int64], count: int) -> float:
     """Return the share of images whose label is among the `count` largest logits, in percent."""
     best = np.argsort(-logits, axis=1, kind="stable")[:, :count]
     return 100.0 * float((best == labels[:, np.newaxis]).any(axis=1).mean())
+
+
+def _divergence(reference: Logits, logits: Logits) -> float:
+    """Return the mean Kullback-Leibler divergence of the classes, in nats."""
+    wanted, found = (_log_softmax(values.astype(np.float64)) for values in (reference, logits))
+    return float((np.exp(wanted) * (wanted - found)).sum(axis=1).mean())
+
+
+def _log_softmax(logits: NDArray[np.float64]) -> NDArray[np.float64]:
+    shifted = logits - logits.max(axis=1, keepdims=True)
+    return np.asarray(shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True)))
 
 
 def _peak() -> int:

@@ -14,6 +14,7 @@ from typing import TypeAlias
 import numpy as np
 
 from hsflow.fixedpoint import IntArray
+from hsflow.ir.matrix import common_factors, count_digits
 from hsflow.ir.network import INPUT_NAME
 from hsflow.ir.tensor import Constant, OneSource, Shape, TensorFormat, Window
 
@@ -42,6 +43,22 @@ class Po2Weight:
         sign = self.sign.array.astype(np.int64)
         total: IntArray = np.left_shift(sign, self.exponent.array.astype(np.int64)).sum(axis=0)
         return total
+
+    @property
+    def factors(self) -> IntArray:
+        """Return what each output's sum is multiplied by, shape (outputs,): an odd scale of its weights, mostly 1."""
+        return common_factors(self.integers.reshape(self.shape[0], -1))
+
+    @property
+    def codes(self) -> IntArray:
+        """Return the weights over their outputs' factors, of shape `shape`."""
+        codes: IntArray = self.integers // self.factors[:, np.newaxis, np.newaxis, np.newaxis]
+        return codes
+
+    @property
+    def terms(self) -> IntArray:
+        """Return the fewest signed powers of two that make up each code, of shape `shape`."""
+        return count_digits(self.codes.reshape(-1, 1)).reshape(self.shape)
 
 
 @dataclass(frozen=True)

@@ -7,15 +7,18 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from hsflow.fixedpoint import IntArray
 from hsflow.ir.graph import Conv, Graph, Po2Weight
+from hsflow.ir.matrix import Masks, signed_digits
 
 
 @dataclass(frozen=True)
 class WeightFacts:
     """Hold the counts of one layer.
 
-    `second_terms` counts the weights that are a sum of more than one power of two; `exponents[e]` counts the terms
-    `2**e`, of either sign, before the channel's scale. `negative` counts the terms below 0.
+    They are those of the codes: an output's sum may be multiplied by a factor besides. `second_terms` counts the codes
+    that need more than one power of two; `exponents[e]` counts the terms `2**e`, of either sign, before the channel's
+    scale. `negative` counts the terms below 0.
     """
 
     name: str
@@ -40,15 +43,22 @@ def weight_facts(graph: Graph) -> tuple[WeightFacts, ...]:
 
 
 def _facts_of(name: str, weight: Po2Weight) -> WeightFacts:
-    sign, exponent, integers = weight.sign.array, weight.exponent.array, weight.integers
-    used = sign != 0
-    values = np.unique(integers)
+    codes = weight.codes
+    masks = signed_digits(codes.reshape(-1, 1))
+    negative, positive = (_exponents(mask) for mask in masks[::-1])
     return WeightFacts(
         name=name,
-        weights=int(integers.size),
-        zeros=int((integers == 0).sum()),
-        distinct=int((values != 0).sum()),
-        second_terms=int((used.sum(axis=0) > 1).sum()),
-        negative=int((sign < 0).sum()),
-        exponents=tuple(np.bincount(exponent[used], minlength=weight.levels).tolist()),
+        weights=int(codes.size),
+        zeros=int((codes == 0).sum()),
+        distinct=int((np.unique(weight.integers) != 0).sum()),
+        second_terms=int((weight.terms > 1).sum()),
+        negative=int(negative.size),
+        exponents=tuple(np.bincount(np.append(negative, positive), minlength=weight.levels).tolist()),
+    )
+
+
+def _exponents(masks: Masks) -> IntArray:
+    """Return the places of all bits that are one."""
+    return np.concatenate(
+        [np.full(int(((masks >> np.uint64(e)) & np.uint64(1)).sum()), e) for e in range(64)]
     )

@@ -11,13 +11,16 @@ from torch import Tensor
 
 from hsflow.ir.network import Conv, Network
 from hsflow_po2.codebook import codebook
+from hsflow_po2.phases import PO2, Phase
 from hsflow_po2.rounding import Po2Rounding, per_output
 
 if TYPE_CHECKING:
     from hsflow_po2.survey import Survey
 
 
-def expected_gains(layer: Conv, source: Tensor, sensitivity: Tensor, levels: int) -> Tensor:
+def expected_gains(
+    layer: Conv, source: Tensor, sensitivity: Tensor, levels: int, phases: tuple[Phase, ...] = PO2
+) -> Tensor:
     """Return what a second term of each weight would gain, of the weight's shape, flat.
 
     Rounding errors count as independent, and every input by its variance.
@@ -27,18 +30,24 @@ def expected_gains(layer: Conv, source: Tensor, sensitivity: Tensor, levels: int
         source: values of its source, shape (n, channels).
         sensitivity: of each output, see `Survey`.
         levels: exponents of a window.
+        phases: what an output's weights may be multiplied by.
     """
     weight = torch.from_numpy(layer.weight.array.copy()).float()
-    rounding = Po2Rounding(levels)
-    fractions = rounding.place(weight)
-    scale = torch.exp2(per_output(fractions, weight.dim()).float())
-    scaled = weight * scale
-    one, two = (codebook(levels, terms).nearest(scaled) - scaled for terms in (1, 2))
-    variance = source.var(dim=0).reshape(layer.groups, -1)
     outputs, inputs = weight.shape[:2]
+    variance = source.var(dim=0).reshape(layer.groups, -1)
     seen = variance.repeat_interleave(outputs // layer.groups, dim=0).reshape(outputs, inputs, 1, 1)
-    gains = (one.square() - two.square()) / scale.square() * seen * per_output(sensitivity, 4)
-    return gains.flatten()
+    choices = [_rounding_errors(weight, levels, phase) * seen for phase in phases]
+    first = torch.stack([one.flatten(1).sum(dim=1) for one, _ in choices]).argmin(dim=0)
+    one, two = torch.stack(choices)[first, :, torch.arange(outputs)].unbind(dim=1)
+    return ((one - two) * per_output(sensitivity, 4)).flatten()
+
+
+def _rounding_errors(weight: Tensor, levels: int, phase: Phase) -> Tensor:
+    """Return each weight's squared error with one term and with two, shape (2, *weight)."""
+    weight = weight / phase.factor
+    scale = torch.exp2(per_output(Po2Rounding(levels).place(weight), weight.dim()).float())
+    errors = [(codebook(levels, terms).nearest(weight * scale) / scale - weight).square() for terms in (1, 2)]
+    return torch.stack(errors) * phase.factor**2
 
 
 def share_out(gains: dict[str, Tensor], count: int) -> dict[str, int]:
@@ -69,13 +78,16 @@ class Allowance:
         self.left -= count
 
 
-def allowance(network: Network, survey: Survey, levels: int, budget: float) -> Allowance:
+def allowance(
+    network: Network, survey: Survey, levels: int, budget: float, phases: tuple[Phase, ...] = PO2
+) -> Allowance:
     """Return second terms for the share `budget` of a network's weights."""
     gains = {}
     total = 0
     for layer in network.layers:
         if isinstance(layer, Conv):
             samples = survey.samples[layer.source]
-            gains[layer.name] = expected_gains(layer, samples, survey.sensitivity[layer.name], levels)
+            sensitivity = survey.sensitivity[layer.name]
+            gains[layer.name] = expected_gains(layer, samples, sensitivity, levels, phases)
             total += layer.weight.array.size
     return Allowance(gains, int(budget * total))

@@ -64,6 +64,12 @@ class Codes:
         gain = ((first - scaled).square() - (second - scaled).square()) * curvature / scale.square()
         return torch.where(gain > self.price, second, first) / scale
 
+    def charge(self, weight: Tensor, scale: Tensor) -> Tensor | float:
+        """Return what the second terms of each row cost, shape (problems, rows)."""
+        if not 0 < self.price < float("inf"):
+            return 0.0
+        return self.price * second_terms(weight, scale, self).sum(dim=2)
+
 
 def compensate(problem: Problem, codes: Codes, keys: Tensor | None = None) -> Tensor:
     """Return rounded weights, shape (problems, rows, k), each column's error spread over those not yet rounded.
@@ -83,22 +89,19 @@ def search(problem: Problem, codes: Codes) -> Tensor:
     generator = torch.Generator().manual_seed(0)
     variance = problem.hessian.diagonal(dim1=1, dim2=2)
     best = refine(problem, compensate(problem, codes), codes, _SWEEPS)
-    cost = _cost(problem, best, codes)
+    least = cost(problem, best, codes)
     for _ in range(_ORDERS - 1):
         keys = variance * torch.exp(_DISORDER * torch.randn(variance.shape, generator=generator))
         other = refine(problem, compensate(problem, codes, keys), codes, _SWEEPS)
-        found = _cost(problem, other, codes)
-        best = torch.where((found < cost)[:, :, None], other, best)
-        cost = torch.minimum(found, cost)
+        found = cost(problem, other, codes)
+        best = torch.where((found < least)[:, :, None], other, best)
+        least = torch.minimum(found, least)
     return best
 
 
-def _cost(problem: Problem, weight: Tensor, codes: Codes) -> Tensor:
+def cost(problem: Problem, weight: Tensor, codes: Codes) -> Tensor:
     """Return each row's error and what its second terms cost, shape (problems, rows)."""
-    errors = loss(problem, weight) * problem.importance[:, :, 0]
-    if not 0 < codes.price < float("inf"):
-        return errors
-    return errors + codes.price * second_terms(weight, problem.scale, codes).sum(dim=2)
+    return loss(problem, weight) * problem.importance[:, :, 0] + codes.charge(weight, problem.scale)
 
 
 def _permuted(problem: Problem, order: Tensor) -> Problem:

@@ -10,8 +10,9 @@ import torch
 from torch import Tensor
 
 from hsflow_po2.codebook import codebook
-from hsflow_po2.compensate import Codes, Problem, compensate, search, second_terms
+from hsflow_po2.compensate import Codes, Problem, compensate, cost, search, second_terms
 from hsflow_po2.moments import Halves, Statistics
+from hsflow_po2.phases import PO2, Phase, factors, multiplied
 from hsflow_po2.rounding import RoundedWeight
 
 _TOPS_TRIED = 4
@@ -56,8 +57,8 @@ class Layer:
 
     `weight` are the float weights in the units of the quantized feature maps, shape (problems, rows, k), `importance`
     what a row's squared error costs, shape (problems, rows, 1), `finest` the largest fraction that a row's weights may
-    have, shape (problems, rows), `second` how many weights may have a second term, and `levels` the exponents of a
-    window.
+    have, shape (problems, rows), `second` how many weights may have a second term, `levels` the exponents of a window,
+    and `phases` what a row may be multiplied by.
     """
 
     weight: Tensor
@@ -65,12 +66,25 @@ class Layer:
     finest: Tensor
     second: int
     levels: int
+    phases: tuple[Phase, ...]
 
     @property
     def codes(self) -> Codes:
         """Return the weights of one term, or of two where all may have two."""
         price = 0.0 if self.second >= self.weight.numel() else math.inf
         return Codes(codebook(self.levels, 1), codebook(self.levels, 2), price)
+
+
+@dataclass(frozen=True, eq=False)
+class Placed:
+    """Hold a rounding problem whose rows are divided by their phases, the places of which are `which`."""
+
+    problem: Problem
+    which: Tensor
+
+    def weights(self, rounded: Tensor, layer: Layer) -> Tensor:
+        """Return rounded weights of the problem, times their phases; exact."""
+        return rounded * factors(layer.phases, self.which)[:, :, None]
 
 
 def fit_conv(
@@ -80,6 +94,7 @@ def fit_conv(
     finest: Tensor,
     second: int,
     levels: int,
+    phases: tuple[Phase, ...] = PO2,
 ) -> Fit:
     """Return what makes a convolution's outputs closest to the wanted ones.
 
@@ -90,21 +105,28 @@ def fit_conv(
         finest: the largest fraction that an output's weights may have, shape (outputs,).
         second: how many weights may have a second term.
         levels: exponents of a window.
+        phases: what an output's weights may be multiplied by.
     """
     statistics = moments.together()
     shape = (len(statistics.hessian), len(weight) // len(statistics.hessian), -1)
     costs = importance.reshape(shape).clamp(min=_TINY)
-    layer = Layer(weight.reshape(shape), costs, finest.reshape(shape[:2]), second, levels)
-    problem = _problem(layer, statistics, _validated(layer, moments))
+    layer = Layer(weight.reshape(shape), costs, finest.reshape(shape[:2]), second, levels, phases)
+    noise = _validated(layer, moments)
+    placed = _placed(layer, statistics, noise, layer.codes)
+    if math.isinf(layer.codes.price) and second > 0:
+        placed = _placed(layer, statistics, noise, _priced(placed.problem, layer.codes, second))
+    problem = placed.problem
     values, codes = _within_allowance(problem, layer.codes, second)
-    bias = statistics.outputs - (values @ statistics.inputs.float()[:, :, None])[:, :, 0]
+    weights = placed.weights(values, layer)
+    bias = statistics.outputs - (weights @ statistics.inputs.float()[:, :, None])[:, :, 0]
     used = int(second_terms(values, problem.scale, codes).sum())
     terms = 2 if used else 1
     sign, exponent = (
         code.reshape(2, *weight.shape)[:terms] for code in codes.two.codes(values * problem.scale)
     )
     fractions = torch.log2(problem.scale).round().long().reshape(-1)
-    return Fit(RoundedWeight(sign, exponent, fractions), bias.reshape(-1), used)
+    rounded = multiplied(RoundedWeight(sign, exponent, fractions), phases, placed.which.reshape(-1))
+    return Fit(rounded, bias.reshape(-1), used)
 
 
 def _validated(layer: Layer, moments: Halves) -> Noise:
@@ -123,7 +145,8 @@ def _refit_loss(layer: Layer, halves: tuple[Statistics, Statistics], share: floa
 def _rounded_loss(layer: Layer, halves: tuple[Statistics, Statistics], noise: Noise) -> float:
     """Return the same for weights rounded to suit the first half."""
     fitted, judge = halves
-    rounded = compensate(_problem(layer, fitted, noise), layer.codes)
+    placed = _placed(layer, fitted, noise, layer.codes)
+    rounded = placed.weights(compensate(placed.problem, layer.codes), layer)
     return _loss(layer, rounded.double() - layer.weight, judge)
 
 
@@ -148,14 +171,35 @@ def _change(layer: Layer, statistics: Statistics, share: float) -> Tensor:
     return allowed
 
 
-def _problem(layer: Layer, statistics: Statistics, noise: Noise) -> Problem:
-    """Return the rounding problem, windows placed."""
+def _placed(layer: Layer, statistics: Statistics, noise: Noise, codes: Codes) -> Placed:
+    """Return the rounding problem with each row's phase chosen and window placed, as suits `codes`."""
     target = (layer.weight + _change(layer, statistics, noise.refit)).float()
     hessian = damped(statistics.hessian, noise.damping).float()
     ones = torch.ones_like(layer.importance)
     problem = Problem(hessian, target, layer.weight == 0, ones, layer.importance)
-    fractions = _windows(problem, layer)
-    return replace(problem, scale=torch.exp2(fractions.float())[:, :, None])
+    choices = [_divided(problem, layer, phase, codes) for phase in layer.phases]
+    which = _best(choices, codes)
+    rows = which[None, :, :, None]
+    target, scale, importance = (
+        torch.stack(parts).gather(0, rows.expand(1, *parts[0].shape))[0]
+        for parts in zip(*((c.target, c.scale, c.importance) for c in choices), strict=True)
+    )
+    return Placed(replace(problem, target=target, scale=scale, importance=importance), which)
+
+
+def _divided(problem: Problem, layer: Layer, phase: Phase, codes: Codes) -> Problem:
+    """Return the problem divided by a phase, windows placed."""
+    importance = problem.importance * phase.factor**2
+    divided = replace(problem, target=problem.target / phase.factor, importance=importance)
+    fractions = _windows(divided, codes, layer.levels, layer.finest - phase.fraction)
+    return replace(divided, scale=torch.exp2(fractions.float())[:, :, None])
+
+
+def _best(choices: list[Problem], codes: Codes) -> Tensor:
+    """Return which problem each row is rounded best in, shape (problems, rows); of equals, the first."""
+    if len(choices) == 1:
+        return torch.zeros(choices[0].target.shape[:2], dtype=torch.int64)
+    return torch.stack([cost(one, compensate(one, codes), codes) for one in choices]).argmin(dim=0)
 
 
 def damped(hessian: Tensor, share: float) -> Tensor:
@@ -164,20 +208,24 @@ def damped(hessian: Tensor, share: float) -> Tensor:
     return hessian + (share * mean + _TINY)[:, None, None] * torch.eye(hessian.shape[1], dtype=hessian.dtype)
 
 
-def _windows(problem: Problem, layer: Layer) -> Tensor:
-    """Return each row's fraction, shape (problems, rows), whose window rounds with the least weighted error."""
-    target = problem.target
-    largest = target.abs().amax(dim=2).clamp(min=_TINY)
+def _windows(problem: Problem, codes: Codes, levels: int, finest: Tensor) -> Tensor:
+    """Return each row's fraction, at most `finest`, shape (problems, rows), whose window rounds at the least cost."""
+    largest = problem.target.abs().amax(dim=2).clamp(min=_TINY)
     top = torch.round(torch.log2(largest / _MIDDLE)).long()
-    curvature = problem.hessian.diagonal(dim1=1, dim2=2)[:, None]
     candidates = torch.stack(
-        [torch.minimum(layer.levels - 1 - top + step, layer.finest) for step in range(-1, _TOPS_TRIED)]
+        [torch.minimum(levels - 1 - top + step, finest) for step in range(-1, _TOPS_TRIED)]
     )
-    errors = []
-    for fractions in candidates:
-        rounded = layer.codes.round(target, curvature, torch.exp2(fractions.float())[:, :, None])
-        errors.append(((rounded - target).square() * curvature).sum(dim=2))
-    return candidates.gather(0, torch.stack(errors).argmin(dim=0, keepdim=True))[0]
+    costs = torch.stack([_plain_cost(problem, codes, fractions) for fractions in candidates])
+    return candidates.gather(0, costs.argmin(dim=0, keepdim=True))[0]
+
+
+def _plain_cost(problem: Problem, codes: Codes, fractions: Tensor) -> Tensor:
+    """Return what each row costs if every weight is rounded by itself, shape (problems, rows)."""
+    scale = torch.exp2(fractions.float())[:, :, None]
+    curvature = problem.importance * problem.hessian.diagonal(dim1=1, dim2=2)[:, None]
+    rounded = codes.round(problem.target, curvature, scale)
+    errors = ((rounded - problem.target).square() * curvature).sum(dim=2)
+    return errors + codes.charge(rounded, scale)
 
 
 def _within_allowance(problem: Problem, codes: Codes, second: int) -> tuple[Tensor, Codes]:

@@ -178,7 +178,7 @@ def weight_count(graph: Graph) -> int:
 
 
 def second_term_fraction(graph: Graph) -> float:
-    """Return the share of the hardened weights that are a sum of two or more powers of two."""
-    signs = [layer.weight.sign.array for layer in graph.layers if isinstance(layer, Conv)]
-    total = sum(sign[0].size for sign in signs)
-    return sum(int(((sign != 0).sum(axis=0) > 1).sum()) for sign in signs) / total if total else 0.0
+    """Return the share of the hardened weights that are a sum of two or more powers of two, times the output's factor."""
+    terms = [layer.weight.terms for layer in graph.layers if isinstance(layer, Conv)]
+    total = sum(each.size for each in terms)
+    return sum(int((each > 1).sum()) for each in terms) / total if total else 0.0

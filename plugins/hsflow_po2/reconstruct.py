@@ -38,6 +38,7 @@ from hsflow_po2.dense import quantize_dense
 from hsflow_po2.export import assemble, integer_conv
 from hsflow_po2.fit import fit_conv
 from hsflow_po2.moments import Halves, choose_pixels, mean_patches, patches
+from hsflow_po2.phases import PO2, Phase, further_exponents
 from hsflow_po2.scales import Scale, choose_scales
 from hsflow_po2.simulate import GUARD_BITS, AverageModule, ChannelFormat
 from hsflow_po2.survey import survey
@@ -63,6 +64,9 @@ class ReconstructOptions:
 
     gradient_images: int = 128
     """Images that measure how much the logits mind errors."""
+
+    phases: tuple[Phase, ...] = PO2
+    """What an output channel's weights may be multiplied by, besides a power of two."""
 
     threads: int = 1
 
@@ -100,7 +104,7 @@ class Reconstructor:
         self.generator = torch.Generator().manual_seed(seed)
         self.survey = survey(self.reference, images, seed, options.gradient_images, track=track)
         self.scales = choose_scales(self.network, self.survey.samples, options.width)
-        self.allowance = allowance(self.network, self.survey, options.levels, options.budget)
+        self.allowance = allowance(self.network, self.survey, options.levels, options.budget, options.phases)
         pixels = images.contiguous(memory_format=torch.channels_last)
         self.wanted: dict[str, Tensor] = {INPUT_NAME: (pixels.float() / (1 << PIXEL_FRACTION)).half()}
         self.found: dict[str, Tensor] = {INPUT_NAME: pixels}
@@ -192,9 +196,11 @@ class Reconstructor:
             torch.tensor(output.format.fractions) + GUARD_BITS - source.format.finest_fraction,
             self.allowance.take(layer.name),
             self.options.levels,
+            self.options.phases,
         )
         self.allowance.spend(layer.name, fit.second)
-        layer, levels = self._padded(layer), self.options.levels
+        layer = self._padded(layer)
+        levels = self.options.levels + further_exponents(self.options.phases)
         self.layers.append(
             integer_conv(layer, weight, fit.rounded, fit.bias, source.format, output.format, levels)
         )

@@ -66,6 +66,11 @@ class Po2Options(QuantizerOptions):
 
     levels: int = Field(default=8, ge=1, le=32, description="Exponents that a channel's weights may take.")
     terms: int = Field(default=1, ge=1, le=2, description="Powers of two that add up to one weight.")
+    scale: Literal["po2", "csd"] = Field(
+        default="po2",
+        description="In ptq: what a channel's weights are multiplied by, a power of two (po2) or the best factor of two "
+        "signed digits, an adder a channel (csd).",
+    )
     reconstruction: bool = Field(
         default=True,
         description="In ptq: fit each layer to the float layer's outputs; else round to the nearest.",
@@ -93,6 +98,11 @@ class Po2Options(QuantizerOptions):
             raise PydanticCustomError(
                 "contradiction",
                 'second_term_budget is for mode = "ptq" with reconstruction and terms = 1: leave it out',
+            )
+        if self.scale == "csd" and (self.mode != "ptq" or not self.reconstruction):
+            raise PydanticCustomError(
+                "contradiction",
+                'scale = "csd" is for mode = "ptq" with reconstruction: leave it out, or set mode = "ptq"',
             )
         asked = "distillation_epochs" in self.model_fields_set and self.distillation_epochs
         if asked and (self.mode != "ptq" or not self.reconstruction):
@@ -123,12 +133,14 @@ class Po2Quantizer:
 
 def _reconstructed(network: Network, options: Po2Options, context: StageContext) -> Graph:
     from hsflow_po2.distill import distill, distillation_recipe
+    from hsflow_po2.phases import SCALES
     from hsflow_po2.quantize import calibration_images
     from hsflow_po2.reconstruct import ReconstructOptions, reconstruct
 
     seed = context.settings.seed
     budget = 1.0 if options.terms == 2 else options.second_term_budget
-    chosen = ReconstructOptions(options.activation_bits, options.levels, budget)
+    phases = SCALES[options.scale]
+    chosen = ReconstructOptions(options.activation_bits, options.levels, budget, phases=phases)
     images = calibration_images(context.dataset.train_images, options.calibration_images, seed)
     graph = reconstruct(network, images, chosen, seed, track=context.track)
     if graph.classifier is not None and options.distillation_epochs:
