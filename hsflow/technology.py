@@ -160,7 +160,8 @@ ASAP7 = Technology(
     },
     path_accuracy={"TT": Accuracy(0.038, 0.131, 24), "SS": Accuracy(0.038, 0.144, 24)},
 )
-"""Areas, accuracies and shares: layers synthesized by Yosys 0.70 and timed by OpenSTA, `python -m benchmarks.asap7.calibrate`.
+"""Areas and accuracies: layers synthesized by Yosys 0.70 and timed by OpenSTA, `python -m benchmarks.asap7.calibrate`. Typical
+delays: a simplex search on the layers that are fitted to, but `compare`, which all four max pools gave, two held-out ones included.
 Macros: fakeram7 of OpenROAD-flow-scripts' platform. Delays: chains of ripple adders of
 16 bits between registers, single cells under loads, adders with look-ahead and requantizers, timed by OpenSTA without
 wires. `fanout`, `gate` and `compare` are rounded up from single cells, and no layer was fitted to: time the netlist."""
