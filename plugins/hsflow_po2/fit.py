@@ -24,6 +24,7 @@ _MIDDLE = 1.5 / math.sqrt(2)
 """A logarithm over this rounds to that of the nearest power: from 1.5 on, to that of 2."""
 
 _TINY = 1e-12
+_LEAST_PRICE = 1e-30
 
 _REFITS = (0.1, 0.3, 1.0, 3.0, 10.0, math.inf)
 _DAMPINGS = (0.03, 0.1, 0.3, 1.0, 3.0)
@@ -243,22 +244,22 @@ def _within_allowance(problem: Problem, codes: Codes, second: int) -> tuple[Tens
 
 
 def _priced(problem: Problem, codes: Codes, second: int) -> Codes:
-    """Return the price at which error compensation buys nearly `second` terms, and not more."""
-    gains = _plain_gains(problem, codes)
-    low, high = math.log(max(float(gains.min()), 1e-30)), math.log(float(gains.max()) + 1e-30)
-    guess = math.log(float(gains.flatten().kthvalue(max(1, gains.numel() - second)).values) + 1e-30)
+    """Return the price at which error compensation buys nearly `second` terms, and not more.
+
+    Gains span many orders of magnitude, so what is searched for is the price's rank among them.
+    """
+    gains = _plain_gains(problem, codes).flatten().sort().values.clamp(min=_LEAST_PRICE)
+    low, high = -1, len(gains) - 1
+    rank = max(len(gains) - second, 0)
     for _ in range(_BISECTIONS):
-        codes = replace(codes, price=math.exp(guess))
+        codes = replace(codes, price=float(gains[rank]))
         used = int(second_terms(compensate(problem, codes), problem.scale, codes).sum())
-        if _CLOSE * second <= used <= second:
+        if _CLOSE * second <= used <= second or high - low < 2:
             break
-        low, high = (guess, high) if used > second else (low, guess)
-        guess = (low + high) / 2 if used == 0 else _between(low, high, guess + math.log(used / second))
-    return codes if used <= second else replace(codes, price=math.exp(high))
-
-
-def _between(low: float, high: float, guess: float) -> float:
-    return guess if low < guess < high else (low + high) / 2
+        low, high = (rank, high) if used > second else (low, rank)
+        rank += used - second
+        rank = rank if low < rank < high else (low + high) // 2
+    return codes if used <= second else replace(codes, price=float(gains[high]))
 
 
 def _plain_gains(problem: Problem, codes: Codes) -> Tensor:

@@ -120,13 +120,13 @@ def test_second_terms_gain_less_where_a_scale_does_their_work() -> None:
 
 
 def test_scales_bring_the_network_closer(bottleneck: net.Network) -> None:
-    """On held-out images, at the same share of second terms, and after distillation, too."""
+    """On held-out images, with one term a weight, and after distillation, too."""
     images, others = np.split(coarse(400), 2)
     wanted = float_logits(bottleneck, others)
     errors = {}
     for scale, phases in SCALES.items():
-        graph = reconstruct(bottleneck, images, ReconstructOptions(budget=0.1, phases=phases), 3)
-        assert second_term_fraction(graph) <= 0.1
+        graph = reconstruct(bottleneck, images, ReconstructOptions(budget=0.0, phases=phases), 3)
+        assert second_term_fraction(graph) == 0
         assert np.array_equal(emulate(graph, others[:5]), interpret(graph, others[:5]))
         errors[scale] = error(graph, others, wanted)
         convs = [layer for layer in graph.layers if isinstance(layer, ir.Conv)]
@@ -135,7 +135,7 @@ def test_scales_bring_the_network_closer(bottleneck: net.Network) -> None:
         assert [layer.weight for layer in distilled.layers if isinstance(layer, ir.Conv)] == [
             layer.weight for layer in convs
         ]
-    assert errors["csd"] < 0.9 * errors["po2"]
+    assert errors["csd"] < 0.8 * errors["po2"]
 
 
 def float_logits(network: net.Network, images: np.ndarray) -> np.ndarray:

@@ -125,6 +125,23 @@ def test_second_terms_go_where_they_gain_most() -> None:
     assert allowance.take("b") == 2, "what the first left over"
 
 
+@pytest.mark.parametrize("share", [0.3, 0.75, 0.8])
+def test_an_allowance_is_spent_where_some_channels_are_nearly_dead(share: float) -> None:
+    """Gains span many orders of magnitude then, and prices are hard to find."""
+    generator = torch.Generator().manual_seed(1)
+    sizes = torch.cat([torch.full((16,), 1e-9), torch.logspace(-2, 1, 80)])[:, None, None]
+    weight = torch.randn(96, 1, 3, 3, generator=generator)
+    mixed = torch.randn(96, 60, 3, generator=generator) @ torch.randn(96, 3, 9, generator=generator)
+    x = sizes * (mixed + 0.2 * torch.randn(96, 60, 9, generator=generator))
+    t = x @ weight.view(96, 9, 1)
+    halves = Halves(0.0, 2)
+    halves.add(x, t, 30)
+    halves.add_means(x.view(96, 30, 2, 9).mean(dim=2), t.view(96, 30, 2, 1).mean(dim=2))
+    second = int(share * weight.numel())
+    fit = fit_conv(weight, halves, torch.ones(96), torch.full((96,), 30), second, 8)
+    assert 0.9 * second <= fit.second <= second
+
+
 @pytest.mark.parametrize(
     ("groups", "outputs", "kernel", "stride"), [(1, 8, 3, 2), (6, 6, 3, 1), (2, 4, 1, 1)]
 )
@@ -213,13 +230,13 @@ def test_scales_are_shared_where_they_must_be(bottleneck: net.Network) -> None:
 def test_each_means_helps(bottleneck: net.Network) -> None:
     """On held-out images: second terms help, as do free scales and refinement."""
     images, others = np.split(coarse(400), 2)
-    graphs = {budget: reconstruct(bottleneck, images, options(budget), 1) for budget in (0.0, 0.3, 1.0)}
+    graphs = {budget: reconstruct(bottleneck, images, options(budget), 1) for budget in (0.0, 0.15, 1.0)}
     errors = {budget: error(graph, bottleneck, others) for budget, graph in graphs.items()}
-    assert errors[1.0] < errors[0.3] < errors[0.0] and errors[1.0] < 0.03
+    assert errors[1.0] < errors[0.15] < errors[0.0] and errors[1.0] < 0.03
     for budget, graph in graphs.items():
         assert second_term_fraction(graph) <= budget
         assert np.array_equal(emulate(graph, others[:5]), interpret(graph, others[:5]))
-    assert second_term_fraction(graphs[0.3]) > 0.25
+    assert second_term_fraction(graphs[0.15]) > 0.13
 
 
 def test_a_seed_gives_one_graph(bottleneck: net.Network) -> None:
