@@ -11,6 +11,7 @@ channels.
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -18,7 +19,7 @@ from hashlib import sha256
 
 import numpy as np
 from hsflow_harden.build import build_structure
-from hsflow_harden.clocking import cut_of, levels_to_expect
+from hsflow_harden.clocking import levels_to_expect
 from hsflow_harden.lower import HookLowering
 from hsflow_harden.rates import Blocks
 from hsflow_harden.structure import Structure
@@ -26,12 +27,13 @@ from hsflow_harden.structure import Structure
 from benchmarks.cmvm.matrices import Matrix, parse
 from hsflow.ir.graph import Add, AveragePool, Conv, FeatureMap, Graph, GraphLayer, MaxPool, Po2Weight
 from hsflow.ir.network import INPUT_NAME
+from hsflow.ir.pipeline import ClockCut, LevelCut
 from hsflow.ir.tensor import ONE_PIXEL, Block, Constant, Padding, Shape, TensorFormat, Window
 from hsflow.lowering import LoweringGoal
 from hsflow.plugins import load_plugins
+from hsflow.technology import Delays
 
 MARGIN = 0.1
-CORNER = "TT"
 LAYER = "layer"
 _HELD_OUT = 3
 _LEVELS = 8
@@ -40,6 +42,9 @@ _NAME = re.compile(
     r"(?P<what>(?:dw\d+|\d+x\d+)-\w+-[zr]\d+|[a-z]+\d+)(?P<twice>-2t)?(?P<window>-k3)?(?:-h(?P<size>\d+))?(?:-b(?P<block>\d))?"
     r"-(?P<sign>[su])(?P<width>\d+)-(?:p(?P<levels>\d)|clock)-(?P<clock>\d+)"
 )
+_DELAYS = Delays(59.0, 16.3, 95.0, 34.1, 19.0, 40.0, math.inf, gate=35.0, compare=150.0, requantize=280.0)
+"""By which samples are cut, whatever bounds the technology has: what was measured stays true of them."""
+
 _WINDOW = Window((3, 3), padding=Padding.same_on_all_sides(1, 1))
 
 
@@ -60,7 +65,8 @@ class Sample:
 
     def structure(self) -> Structure:
         """Return the hardened layer."""
-        cut = cut_of(self.levels, self.clock_mhz, MARGIN, CORNER)
+        clock = float(self.clock_mhz)
+        cut = LevelCut(self.levels, clock) if self.levels else ClockCut(clock, MARGIN, _DELAYS)
         goal = LoweringGoal(adder_levels_per_stage=levels_to_expect(cut))
         lower = HookLowering(load_plugins({}).hook.hsflow_lower_layer, goal)
         blocks: Blocks = {INPUT_NAME: self.block, LAYER: self._output_block}

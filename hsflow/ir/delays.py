@@ -16,9 +16,7 @@ from numpy.typing import NDArray
 
 from hsflow.fixedpoint import IntArray
 from hsflow.ir.addergraph import AdderGraph
-from hsflow.technology import Delays
-
-FloatArray = NDArray[np.float64]
+from hsflow.technology import Delays, FloatArray
 
 NEVER = -np.inf
 """The time of a bit that is constant, or that is not there."""
@@ -146,7 +144,7 @@ class AdderTimes:
     @cached_property
     def _load(self) -> FloatArray:
         """Return how long it takes to drive the readers of each value, shape (values,)."""
-        load: FloatArray = self.delays.fanout * np.log2(np.maximum(self.graph.readers, 1))
+        load: FloatArray = self.delays.driving(self.graph.readers)
         return load
 
     @cached_property

@@ -19,7 +19,8 @@ from numpy.typing import NDArray
 
 from hsflow.fixedpoint import IntArray
 from hsflow.ir.addergraph import AdderGraph
-from hsflow.ir.delays import NEVER, FloatArray, Times
+from hsflow.ir.delays import NEVER, Times
+from hsflow.technology import FloatArray
 
 _SWEEPS = 4
 """The most passes in one direction; the first one gains nearly everything."""

@@ -177,8 +177,9 @@ def flatten(netlist: Netlist) -> Flat:
                 stack.append((f"{path}{cell_name}/", cell.type, pins))
             else:
                 leaves[cell.type].append(Leaf(f"{path}{cell_name}", _single(pins)))
-        for bit in local.keys() & words[name].keys():
-            names.setdefault(local[bit], f"{path}{words[name][bit]}")
+        for bit, word in words[name].items():
+            if bit in local:
+                names.setdefault(local[bit], f"{path}{word}")
     return Flat(leaves, nets, names)
 
 

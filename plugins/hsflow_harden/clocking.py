@@ -71,11 +71,11 @@ def _entry(layer: Conv | Add | AveragePool, source: FeatureMap, copies: int, del
     if layer.window.is_pointwise:
         return delays.clk_to_q
     shared = min(copies, layer.window.taps)
-    return window_entry(layer.window, source, delays) + delays.fanout * math.log2(shared)
+    return window_entry(layer.window, source, delays) + float(delays.driving(shared))
 
 
 def window_entry(window: Window, source: FeatureMap, delays: Delays) -> float:
     """Return when the pixels of a window come: where it is padded, masked by a register that all their bits share."""
     if window.padding == Padding():
         return delays.clk_to_q
-    return delays.clk_to_q + delays.fanout * math.log2(source.pixel_width) + 2 * delays.gate
+    return delays.clk_to_q + float(delays.driving(source.pixel_width)) + 2 * delays.gate

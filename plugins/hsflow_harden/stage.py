@@ -38,7 +38,7 @@ class HardenOptions(StageOptions):
         ge=0,
         le=64,
         description="adder levels between two pipeline registers; 0 is as many as the flow's clock "
-        "allows by a model of the adders' delays (then time the netlist)",
+        "allows by a model of the adders' delays, which layers met at synthesis",
     )
     timing_margin: float = Field(
         0.1, ge=0, lt=1, description="share of the clock's period that is left for wires and the clock's skew"

@@ -40,7 +40,7 @@ def test_the_bounds_themselves_are_goals() -> None:
 
 def test_the_hardeners_options_become_the_goal() -> None:
     options = HardenOptions(objective="digit-serial", effort="high", depth_slack=1, adder_levels_per_stage=3)  # type: ignore[arg-type]
-    assert options.cut(1000.0) == options.cut(1.0) == LevelCut(3)
+    assert options.cut(1000.0) == LevelCut(3, 1000.0)
     assert options.goal(LevelCut(3)) == LoweringGoal(Objective.DIGIT_SERIAL, Effort.HIGH, None, 1, 3)
 
 
