@@ -97,7 +97,8 @@ def _table(found: Estimate) -> Table:
 
     table = Table(box=None, pad_edge=False)
     for number, heading in enumerate(_COLUMNS):
-        table.add_column(heading, header_style="dim", justify="right" if number else "left", no_wrap=True)
+        # Headings wrap on a narrow terminal, so that figures need not be cut.
+        table.add_column(heading, header_style="dim", justify="right" if number else "left", overflow="fold")
     whole = found.area.total
     for layer in found.layers:
         table.add_row(layer.cost.name, *_cells([layer], layer.area.total, whole, layer.fmax_mhz))
