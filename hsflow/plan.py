@@ -34,7 +34,7 @@ class PlanRequest:
     clock_mhz: float = 1000.0
     target_throughput: float | None = None
     initiation_interval: int | None = None
-    adder_levels_per_stage: int = 2
+    adder_levels_per_stage: int = 0
     timing_margin: float = 0.1
     corner: str = "TT"
     roofline: bool = False

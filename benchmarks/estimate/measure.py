@@ -15,11 +15,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from hsflow_cmvm.optimizer import lower
+from hsflow_harden.clocking import levels_to_expect
 
 from benchmarks.estimate.samples import build, names
 from hsflow.executor import ProcessExecutor
 from hsflow.ir.matrix import adders_without_sharing
-from hsflow.ir.pipeline import LevelCut, pipelined
+from hsflow.ir.pipeline import pipelined
 from hsflow.lowering import Effort, LoweringGoal
 
 MEASURED = Path(__file__).with_name("measured.json")
@@ -33,6 +34,7 @@ class Measured:
     adders: int
     full_adder_bits: int
     depth: int
+    stages: int
     register_bits: int
 
 
@@ -40,14 +42,15 @@ def measure(task: tuple[str, Effort]) -> Measured:
     """Optimize one sample at an effort."""
     name, effort = task
     sample = build(name)
-    goal = LoweringGoal(effort=effort, adder_levels_per_stage=sample.levels)
+    goal = LoweringGoal(effort=effort, adder_levels_per_stage=levels_to_expect(sample.cut))
     graph = lower(sample.matrix, sample.inputs, goal, name)
-    pipeline = pipelined(LevelCut(sample.levels).placement(graph))
+    pipeline = pipelined(sample.cut.placement(graph, sample.ends))
     return Measured(
         adders_without_sharing(sample.matrix),
         len(graph.adders),
         graph.full_adder_bits,
         graph.depth,
+        pipeline.stages,
         pipeline.register_bits,
     )
 

@@ -3,7 +3,7 @@
 
 `64x384-g8-z50` is a matrix of `benchmarks.cmvm.matrices`. Behind it may stand, in this order: `-2t`, where each weight
 gets a second power of two; `-a3`, where each input is shifted left by 0 to 3 bits; `-s8` or `-u4`, the inputs' width and
-sign (`u8` without); `-p4`, a register every four adder levels (two without).
+sign (`u8` without); `-p4`, a register every four adder levels, or `-c500`, registers for a clock of 500 MHz (1,000 without).
 """
 
 from __future__ import annotations
@@ -13,15 +13,19 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
+from hsflow_harden.clocking import cut_of
 
 from benchmarks.cmvm.matrices import Matrix, parse
 from hsflow.fixedpoint import Interval
+from hsflow.ir.pipeline import Cut, LevelCut
+from hsflow.ir.placement import Ends
 
+CLOCK_MHZ, MARGIN, CORNER = 1000.0, 0.1, "TT"
 HELD_OUT = 3
 """One sample of so many, in the order of the list, is not fitted to."""
 
 _NAME = re.compile(
-    r"(?P<matrix>\w+-\w+-[zr]\d+)(?P<twice>-2t)?(?:-a(?P<shift>\d))?(?:-(?P<sign>[su])(?P<width>\d+))?(?:-p(?P<levels>\d))?"
+    r"(?P<matrix>\w+-\w+-[zr]\d+)(?P<twice>-2t)?(?:-a(?P<shift>\d))?(?:-(?P<sign>[su])(?P<width>\d+))?(?:-p(?P<levels>\d))?(?:-c(?P<clock>\d+))?"
 )
 _SECOND_TERM = 3
 """A second term lies one to so many exponents below the first."""
@@ -29,12 +33,20 @@ _SECOND_TERM = 3
 
 @dataclass(frozen=True, eq=False)
 class Sample:
-    """Hold one matrix, shape (outputs, inputs), the range of its inputs and the adder levels of a pipeline stage."""
+    """Hold one matrix, shape (outputs, inputs), the range of its inputs, and where pipeline registers go."""
 
     name: str
     matrix: Matrix
     inputs: tuple[Interval, ...]
-    levels: int
+    cut: Cut
+
+    @property
+    def ends(self) -> Ends:
+        """Return what is around the adders of a pointwise layer."""
+        if isinstance(self.cut, LevelCut):
+            return Ends()
+        delays = self.cut.delays
+        return Ends(delays.clk_to_q, delays.requantize + delays.setup)
 
 
 def build(name: str) -> Sample:
@@ -54,7 +66,8 @@ def build(name: str) -> Sample:
         matrix = matrix << generator.integers(0, int(match["shift"]) + 1, len(matrix))[:, np.newaxis]
     interval = Interval.of_format(int(match["width"] or 8), match["sign"] == "s")
     inputs = (interval,) * len(matrix)
-    return Sample(name, np.ascontiguousarray(matrix.T), inputs, int(match["levels"] or 2))
+    cut = cut_of(int(match["levels"] or 0), float(match["clock"] or CLOCK_MHZ), MARGIN, CORNER)
+    return Sample(name, np.ascontiguousarray(matrix.T), inputs, cut)
 
 
 def _with_second_term(matrix: Matrix, generator: np.random.Generator) -> Matrix:
@@ -88,8 +101,12 @@ _OTHERS = (
     ("16x96 32x192 192x32 64x384", "g8", "z0-2t z50-2t"),
     ("24x144 144x32 64x384", "g8", "z50-a3 z0-a3"),
     ("32x192 192x32", "g8", "z50-s8 z50-u4 z50-u12 z50-s16"),
-    ("24x144 144x24 64x384 384x64", "g8", "z0-p1 z50-p1 z0-p4 z50-p4"),
+    ("24x144 144x24 64x384 384x64", "g8", "z0-p1 z50-p1 z0-p2 z50-p2 z0-p4 z50-p4"),
+    ("16x96 96x16 32x192 192x32 64x384 384x64", "g8", "z0-c500 z50-c500 z50-c800 z80-c500 z80-c800"),
+    ("16x96 144x24 dw96", "g4", "z0-c1250 z50-c1250"),
+    ("dw96", "g8", "z0-c800 z50-c800 z0-c500"),
     ("320x1280", "g8", "z50 z80"),
+    ("16x96 32x192 192x32 96x576 dw96", "g8", "z0-p2 z50-p2 z80-p2"),
 )
 
 

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -72,7 +73,9 @@ def plan(
     levels_per_stage: Annotated[
         int | None,
         typer.Option(
-            min=0, max=64, help="Adder levels between two registers, 0 as the clock allows; 2, or the flow's."
+            min=0,
+            max=64,
+            help="Adder levels between two registers, by default the flow's; 0 is as the clock allows.",
         ),
     ] = None,
     seed: Annotated[int, typer.Option(min=0, help="The seed of random weights.")] = 1,
@@ -173,35 +176,40 @@ def _total(plan: Plan, name: str) -> int:
 def _tables(plan: Plan, random_weights: bool) -> Group:
     from rich.console import Group
 
-    return Group(_layer_table(plan), "", _total_table(plan), "", *_notes(random_weights))
+    tables = (_schedule_table(plan), "", _cost_table(plan), "", _total_table(plan))
+    return Group(*tables, "", *_notes(random_weights))
 
 
-_COLUMNS = ("layer", "kind", "block", "copies", "duty %", "latency", "adders*", "FA bits*", "register bits*", "line bits", "FIFO", "area %")  # fmt: skip
+def _schedule_table(plan: Plan) -> Table:
+    table = _table(("layer", "kind"), ("block", "copies", "duty %", "latency", "FIFO"))
+    for cost in plan.design.layers:
+        waiting = "+".join(str(depth) for depth in plan.fifo_depths[cost.name] if depth)
+        duty, latency = f"{100 * plan.duty(cost):.1f}", str(cost.kernel_latency)
+        table.add_row(cost.name, cost.kind, str(cost.block), f"{cost.copies:,}", duty, latency, waiting)
+    return table
 
 
-def _layer_table(plan: Plan) -> Table:
-    from rich.table import Table
-
+def _cost_table(plan: Plan) -> Table:
     from hsflow.area import layer_area
 
-    table = Table(box=None, pad_edge=False)
-    for number, heading in enumerate(_COLUMNS):
-        table.add_column(heading, header_style="dim", justify="left" if number < 2 else "right", no_wrap=True)
+    table = _table(("layer",), ("adders*", "FA bits*", "register bits*", "line bits", "area %"))
     whole = plan.area.total or 1.0
     for cost in plan.design.layers:
         counts = (cost.adders, cost.full_adder_bits, cost.register_bits, cost.line_buffer_bits)
-        waiting = "+".join(str(depth) for depth in plan.fifo_depths[cost.name] if depth)
-        table.add_row(
-            cost.name,
-            cost.kind,
-            str(cost.block),
-            f"{cost.copies:,}",
-            f"{100 * plan.duty(cost):.1f}",
-            str(cost.kernel_latency),
-            *(f"{count:,}" for count in counts),
-            waiting,
-            f"{100 * layer_area(cost).total / whole:.1f}",
-        )
+        share = f"{100 * layer_area(cost).total / whole:.1f}"
+        table.add_row(cost.name, *(f"{count:,}" for count in counts), share)
+    return table
+
+
+def _table(words: Iterable[str], figures: Iterable[str]) -> Table:
+    """Return a table whose words wrap on a narrow terminal, so that figures need not be cut."""
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False)
+    for heading in words:
+        table.add_column(heading, header_style="dim", overflow="fold")
+    for heading in figures:
+        table.add_column(heading, header_style="dim", justify="right", no_wrap=True)
     return table
 
 
@@ -216,9 +224,8 @@ def _total_table(plan: Plan) -> Table:
 
 def _facts(plan: Plan) -> list[tuple[str, str]]:
     design, area = plan.design, _area(plan.area)
-    shares = ", ".join(
-        f"{name} {area[f'{name}_mm2']:.2f}" for name in ("adders", "registers", "memory", "other")
-    )
+    parts = ("adders", "registers", "memory", "other")
+    shares = ", ".join(f"{name} {area[f'{name}_mm2']:.2f}" for name in parts)
     zeros = 100 * _total(plan, "zero_weights") / max(1, _total(plan, "weights"))
     facts = [
         ("image", f"{design.graph.input.shape}, in blocks of {design.input_block} pixels"),
@@ -235,15 +242,16 @@ def _facts(plan: Plan) -> list[tuple[str, str]]:
         ("register bits*", f"{_total(plan, 'register_bits'):,}"),
         ("line-buffer bits", f"{_total(plan, 'line_buffer_bits'):,}"),
         ("FIFO bits*", f"{_total(plan, 'fifo_bits'):,}"),
-        ("area*", f"{area['total_mm2']:.2f} mm2 of ASAP7 cells: {shares}"),
+        ("area*", f"{area['total_mm2']:.2f} mm2 of ASAP7 cells"),
+        ("of that", shares),
     ]
-    return facts if design.npu is None else [*facts, ("NPU", _npu(design.npu))]
+    return facts if design.npu is None else [*facts, *_npu(design.npu)]
 
 
-def _npu(npu: NpuPlan) -> str:
+def _npu(npu: NpuPlan) -> list[tuple[str, str]]:
     lanes = {name: value for name, value in asdict(npu).items() if name.endswith("_lanes")}
     text = ", ".join(f"{value:,} {name.removesuffix('_lanes')} lanes" for name, value in lanes.items())
-    return f"{text}; {npu.memory_bits:,} memory bits"
+    return [("NPU", text), ("NPU memory bits", f"{npu.memory_bits:,}")]
 
 
 def _notes(random_weights: bool) -> list[str]:

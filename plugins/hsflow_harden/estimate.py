@@ -19,24 +19,23 @@ import numpy as np
 from hsflow.design import Resources
 from hsflow.fixedpoint import IntArray, Interval
 from hsflow.ir.matrix import common_factors, count_digits
+from hsflow.ir.pipeline import Cut
+from hsflow.ir.placement import Ends
+from hsflow_harden.clocking import levels_to_expect
 from hsflow_harden.figures import requantizer_resources
 from hsflow_harden.kernel import KernelFigures, KernelPlan, requantizers
+from hsflow_harden.registers import ClockRegisters, LevelRegisters, SumTrees, estimate_registers
 
-LEFT_AT_ONE = 0.71
-LEFT_PER_DOUBLING = 0.0619
-LEFT_PER_SIDE = 0.00775
+LEFT_AT_ONE = 0.701
+LEFT_PER_DOUBLING = 0.0629
+LEFT_PER_SIDE = 0.0105
 """The share of the adders that sharing leaves where a pattern occurs at one more place; what each doubling of such places
 takes from it; and what each doubling of the matrix's shorter side adds, for the optimizer finds less in large ones."""
 
-WIDTH_BASE = 3.81
-WIDTH_PER_SPREAD = 0.334
-WIDTH_PER_LEFT = 2.91
+WIDTH_BASE = 3.56
+WIDTH_PER_SPREAD = 0.366
+WIDTH_PER_LEFT = 2.7
 """An adder's bits: the inputs' and `WIDTH_BASE`, more the rarer a pattern is (exponents are spread), fewer the less is shared."""
-
-REGISTERS = 0.921
-REGISTERS_PER_LEVELS = 0.587
-REGISTERS_PER_LEFT = 0.724
-"""Registers over those of separate trees: a factor, and exponents of the levels of a stage and of the share that is left."""
 
 HALF_SIGNED, HALF_UNSIGNED = 0.1, 0.2
 """The share of adders' bits that are half adders: above a narrower operand, unless it is extended by its sign."""
@@ -54,8 +53,9 @@ class MatrixStatistics:
     `digits` and `terms` are the signed digits and the nonzeros of each row that has any. `multiples` are the adders that
     make the odd multiples of each input that occur in its column, once each (or the same for the transpose). `occurrences` is the expected number of
     further places where a two-term pattern of the matrix occurs, or of its transpose if that is more; `collision` the
-    chance that two pairs of nonzeros are one pattern; `side` the shorter of the sides that nonzeros are in. All this is of
-    rows over their common factors, whose signed digits `factors` counts, one for each row that has none.
+    chance that two pairs of nonzeros are one pattern; `side` the shorter of the sides that nonzeros are in; `readers` the
+    nonzeros of a column that has any, on the mean. All this is of rows over their common factors, whose signed digits
+    `factors` counts, one for each row that has none.
     """
 
     digits: IntArray
@@ -64,6 +64,7 @@ class MatrixStatistics:
     occurrences: float
     collision: float
     side: int
+    readers: float
     factors: IntArray
 
     @property
@@ -108,6 +109,7 @@ def statistics(matrix: IntArray) -> MatrixStatistics:
         _partners(found) * collision,
         collision,
         min(int(np.count_nonzero(np.bincount(side))) for side in (rows, columns)),
+        len(columns) / max(1, int(np.count_nonzero(np.bincount(columns)))),
         count_digits(factors),
     )
 
@@ -165,45 +167,59 @@ def _excess(together: float, across: IntArray, along: IntArray) -> float:
 
 @dataclass(frozen=True)
 class MatrixEstimate:
-    """Hold the estimated figures of one matrix; bits are those of all its adders."""
+    """Hold the estimated figures of one matrix; bits are those of all its adders, `widths` those of each sum."""
 
     statistics: MatrixStatistics
     adders: int
     full_adder_bits: int
-
-    def stages(self, levels: int) -> int:
-        """Return the stages of `levels` adder levels: those of balanced trees."""
-        return -(-self.statistics.fewest_levels // levels)
+    input_bits: int
+    widths: IntArray
 
     def depth(self, levels: int) -> int:
-        """Return the adder levels: one more than a balanced tree has, where that takes no further stage."""
-        return min(self.statistics.fewest_levels + 1, self.stages(levels) * levels)
+        """Return the adder levels: one more than a balanced tree has, where that takes no further stage of `levels`."""
+        fewest = self.statistics.fewest_levels
+        return min(fewest + 1, -(-fewest // levels) * levels)
 
-    def register_bits(self, levels: int, stages: int) -> int:
-        """Return the bits of registers after every `levels` levels, if the kernel has so many stages.
-
-        Separate trees would keep, behind a stage, what its levels left of each row; at the end a sum for each.
-        """
-        if not self.adders:
-            return 0
-        left = self.adders / self.statistics.adders_before_sharing
-        digits = self.statistics.digits
-        values = sum(float(np.maximum(1, digits / 2.0 ** (k * levels)).sum()) for k in range(1, stages + 1))
-        factor = REGISTERS * levels**REGISTERS_PER_LEVELS * left**REGISTERS_PER_LEFT
-        return round(float(factor * values * self.full_adder_bits / self.adders))
+    def registers(self, cut: Cut, ends: Ends) -> LevelRegisters | ClockRegisters:
+        """Return the estimate of the registers."""
+        found = self.statistics
+        trees = SumTrees(
+            found.fewest_levels,
+            found.digits,
+            self.widths,
+            self.full_adder_bits / max(1, self.adders),
+            self.adders / found.adders_before_sharing if self.adders else 1.0,
+            self.input_bits,
+            found.readers,
+        )
+        return estimate_registers(trees, cut, ends)
 
 
 def estimate_matrix(matrix: IntArray, inputs: Sequence[Interval]) -> MatrixEstimate:
     """Return the estimate for one matrix, shape (outputs, inputs), with these ranges of its inputs."""
     found = statistics(matrix)
     before = found.adders_before_sharing
+    input_bits, widths = sum(interval.width for interval in inputs), _result_widths(matrix, inputs)
     if not before:
-        return MatrixEstimate(found, 0, 0)
+        return MatrixEstimate(found, 0, 0, input_bits, widths)
     shared = found.multiples + round(left_share(found) * int((found.terms - 1).sum()))
     adders = min(before, shared + found.multiplications)
-    input_bits = sum(interval.width for interval in inputs) / len(inputs)
-    bits = adder_width(found, adders / before) + input_bits
-    return MatrixEstimate(found, adders, round(adders * bits))
+    bits = adder_width(found, adders / before) + input_bits / len(inputs)
+    return MatrixEstimate(found, adders, round(adders * bits), input_bits, widths)
+
+
+def _result_widths(matrix: IntArray, inputs: Sequence[Interval]) -> IntArray:
+    """Return the bits of the sum of each row that has any nonzero, without those that are always zero."""
+    matrix = matrix[matrix.any(axis=1)]
+    power = np.bitwise_or.reduce(matrix, axis=1)
+    matrix = matrix // (power & -power)[:, np.newaxis]
+    ranges = np.array([[interval.low, interval.high] for interval in inputs], dtype=np.int64).reshape(-1, 2)
+    positive, negative = np.maximum(matrix, 0), np.minimum(matrix, 0)
+    low = positive @ ranges[:, 0] + negative @ ranges[:, 1]
+    high = positive @ ranges[:, 1] + negative @ ranges[:, 0]
+    return np.array(
+        [Interval(*pair).width for pair in zip(low.tolist(), high.tolist(), strict=True)], np.int64
+    )
 
 
 def left_share(found: MatrixStatistics) -> float:
@@ -218,22 +234,20 @@ def adder_width(found: MatrixStatistics, left: float) -> float:
     return WIDTH_BASE - WIDTH_PER_SPREAD * math.log2(max(found.collision, _FEWEST)) - WIDTH_PER_LEFT * left
 
 
-def estimate_figures(plan: KernelPlan, levels: int) -> KernelFigures:
-    """Return what a copy of a kernel would cost with a register every `levels` adder levels."""
+def estimate_figures(plan: KernelPlan, cut: Cut, ends: Ends) -> KernelFigures:
+    """Return what a copy of a kernel would cost, cut by registers between what `ends` tells."""
     parts = [estimate_matrix(task.matrix, task.inputs) for task in plan.tasks]
-    stages = max((part.stages(levels) for part in parts), default=0)
-    bits, registers = (
-        sum(part.full_adder_bits for part in parts),
-        sum(part.register_bits(levels, stages) for part in parts),
-    )
+    registers = [part.registers(cut, ends) for part in parts]
+    stages = max((each.stages for each in registers), default=0)
+    bits = sum(each.bits(stages) for each in registers)
     return KernelFigures(
         stages + 1,
-        max((part.depth(levels) for part in parts), default=0),
+        max((part.depth(levels_to_expect(cut)) for part in parts), default=0),
         sum(part.statistics.adders_before_sharing for part in parts),
         sum(part.adders for part in parts),
+        sum(part.full_adder_bits for part in parts),
         bits,
-        registers,
-        _tile_resources(plan, parts, registers) + _requantizing(plan),
+        _tile_resources(plan, parts, bits) + _requantizing(plan),
     )
 
 

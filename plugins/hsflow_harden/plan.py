@@ -12,7 +12,7 @@ from hsflow.ir.network import INPUT_NAME
 from hsflow.ir.pipeline import Cut
 from hsflow.plan import Plan, PlanRequest, RooflinePoint
 from hsflow_harden.build import plan_kernels, stream_layers
-from hsflow_harden.clocking import cut_of, levels_to_expect
+from hsflow_harden.clocking import cut_of, kernel_ends
 from hsflow_harden.cost import layer_cost
 from hsflow_harden.estimate import estimate_figures
 from hsflow_harden.kernel import KernelFigures
@@ -31,8 +31,12 @@ def plan_network(graph: Graph, request: PlanRequest) -> Plan:
     """
     cut = cut_of(request.adder_levels_per_stage, request.clock_mhz, request.timing_margin, request.corner)
     blocks = _blocks(graph, request)
-    levels = levels_to_expect(cut)
-    figures = {plan.layer.name: estimate_figures(plan, levels) for plan in plan_kernels(graph)}
+    figures = {
+        plan.layer.name: estimate_figures(
+            plan, cut, kernel_ends(plan.layer, plan.sources, blocks[plan.layer.name].pixels, cut)
+        )
+        for plan in plan_kernels(graph)
+    }
     structure = schedule(graph, stream_layers(graph, blocks, cut, figures), blocks[INPUT_NAME])
     design = Design(
         structure.name,

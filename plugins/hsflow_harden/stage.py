@@ -34,7 +34,7 @@ class HardenOptions(StageOptions):
     """Hold the options of the `stream` hardener."""
 
     adder_levels_per_stage: int = Field(
-        2,
+        0,
         ge=0,
         le=64,
         description="adder levels between two pipeline registers; 0 is as many as the flow's clock "
