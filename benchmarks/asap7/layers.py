@@ -18,6 +18,7 @@ from hsflow_tflite.lower import lower_file
 
 from hsflow.design import Design, LayerCost
 from hsflow.emulation import feature_maps
+from hsflow.estimate import LayerEstimate, estimate_design
 from hsflow.fixedpoint import IntArray
 from hsflow.images import Geometry, read_image_files
 from hsflow.ir.graph import Conv, Graph
@@ -47,13 +48,21 @@ class Quantized:
 
 @dataclass(frozen=True)
 class HardenedLayer:
-    """Hold a layer alone: its costs, its sources with the library's, and the data and testbench of its simulation."""
+    """Hold a layer alone: its costs, its sources with the library's, and the data and testbench of its simulation.
+
+    `estimate` is what `hsflow estimate` tells of it, at TT.
+    """
 
     name: str
-    cost: LayerCost
+    estimate: LayerEstimate
     pixels: int
     sources: tuple[Path, ...]
     task: LayerTask
+
+    @property
+    def cost(self) -> LayerCost:
+        """Return what the layer consists of."""
+        return self.estimate.cost
 
 
 def quantize(model: Path, images: Path) -> Quantized:
@@ -79,8 +88,10 @@ def harden(network: Quantized, name: str, clock_mhz: float, folder: Path) -> Har
     design = emit_design(build_structure(alone, lower, cut))
     maps = {INPUT_NAME: network.maps[layer.source], name: network.maps[layer.name]}
     (task,) = layer_tasks(design, maps, folder, Conditions(words=STRIP), ())
-    (cost,) = design.layers
-    return HardenedLayer(name, cost, alone.feature_maps[name].shape.pixels, _written(design, folder), task)
+    (estimate,) = estimate_design(design).layers
+    return HardenedLayer(
+        name, estimate, alone.feature_maps[name].shape.pixels, _written(design, folder), task
+    )
 
 
 def _written(design: Design, folder: Path) -> tuple[Path, ...]:

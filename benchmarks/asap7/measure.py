@@ -41,9 +41,11 @@ class LayerFigures:
     register_bits: int
     line_buffer_bits: int
     area_um2: float
+    estimated_area_um2: float
     abc_area_um2: float | None
     slack_ps: float
     fmax_mhz: float
+    estimated_fmax_mhz: float | None
     fmax_slow_mhz: float
     power_mw: float
     energy_per_image_nj: float
@@ -93,7 +95,8 @@ class Bench:
         cost, typical = layer.cost, timings[Corner.TT]
         return LayerFigures(
             layer.name, cost.adders, cost.full_adder_bits, cost.register_bits, cost.line_buffer_bits,
-            made.area_um2, abc, typical.slack_ps, typical.fmax_mhz, timings[Corner.SS].fmax_mhz,
+            made.area_um2, layer.estimate.area.total, abc,
+            typical.slack_ps, typical.fmax_mhz, layer.estimate.fmax_mhz, timings[Corner.SS].fmax_mhz,
             1e3 * power.total_w, 1e9 * power.total_w * layer.pixels * self.clock_ps * 1e-12, words,
             made.seconds, made.peak_mib,
         )  # fmt: skip
