@@ -92,9 +92,11 @@ def time_corners(job: Job, designs: Iterable[Design], stage: str = "") -> dict[s
 
 def _timing_figures(timing: Timing, stage: str) -> Iterator[Figure]:
     corner = f"corner:{timing.corner.lower()}"
-    yield f"{stage}timing__setup__ws__{corner}", timing.slack_ps, "ps", "higher"
-    yield f"{stage}timing__setup__tns__{corner}", timing.setup.total_negative_slack_ps, "ps", "higher"
-    yield f"{stage}timing__setup_vio__count__{corner}", timing.setup.violations, "", "lower"
+    for kind, check in (("setup", timing.setup), ("hold", timing.hold)):
+        if check.slacks:
+            yield f"{stage}timing__{kind}__ws__{corner}", check.slack_ps, "ps", "higher"
+        yield f"{stage}timing__{kind}__tns__{corner}", check.total_negative_slack_ps, "ps", "higher"
+        yield f"{stage}timing__{kind}_vio__count__{corner}", check.violations, "", "lower"
     yield f"{stage}timing__fmax__{corner}", timing.fmax_mhz, "MHz", "higher"
     if timing.setup.layers:
         yield f"{stage}timing__setup__path__{corner}", " > ".join(timing.setup.layers), "", ""
