@@ -61,7 +61,9 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--clock-mhz", type=float, default=1000.0)
     parser.add_argument("--layers", nargs="+", default=list(LAYERS), help="parts of layers' names")
     parser.add_argument("--no-abc", action="store_true", help="leave the comparison with ABC alone out")
-    parser.add_argument("--folder", type=Path, help="keep netlists, logs and scripts here")
+    parser.add_argument(
+        "--folder", type=Path, help="keep netlists, logs, scripts and figures here, for a later run to go on"
+    )
     parser.add_argument("--json", action="store_true")
     return parser.parse_args(arguments)
 

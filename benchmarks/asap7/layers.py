@@ -28,8 +28,8 @@ from hsflow.lowering import LoweringGoal
 from hsflow.plugins import load_plugins
 
 NAME = "mobilenet_v2"
-LAYERS = ("expanded_conv_3/expand", "expanded_conv_3/depthwise", "expanded_conv_8/expand")
-"""24 to 144 channels, 144 channels depthwise with windows of 3x3, 64 to 384 channels."""
+LAYERS = ("expanded_conv_3/expand", "expanded_conv_3/depthwise", "expanded_conv_3/project")
+"""An inverted residual: 24 to 144 channels, 144 channels depthwise with windows of 3x3, 144 to 24 channels."""
 
 MARGIN = 0.1
 """Share of the clock's period that is left for wires and the clock's skew, as the flow leaves it."""
