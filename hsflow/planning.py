@@ -34,13 +34,13 @@ class PlannedModel:
     """Name what is planned: `model` is an architecture, a model's file, or a flow.toml or its folder.
 
     `width` and `resolution` change an architecture; `sparsity` is the least share of zeros among the weights of each
-    convolution; `seed` draws the weights that an architecture does not have.
+    convolution, None what a flow.toml prunes to; `seed` draws the weights that an architecture does not have.
     """
 
     model: str
     width: float | None = None
     resolution: int | None = None
-    sparsity: float = 0.0
+    sparsity: float | None = None
     seed: int = 1
 
 
@@ -55,9 +55,8 @@ def plan_model(
     """
     sketched = sketch(chosen, plugins, reporter)
     hooks = plugins.hook
-    graph = _made(
-        hooks.hsflow_sketch_graph(network=sketched.network, sparsity=chosen.sparsity), chosen, "quantizes"
-    )
+    sparsity = default_sparsity(chosen.model, plugins) if chosen.sparsity is None else chosen.sparsity
+    graph = _made(hooks.hsflow_sketch_graph(network=sketched.network, sparsity=sparsity), chosen, "quantizes")
     plan: Plan = _made(hooks.hsflow_plan_network(graph=graph, request=request), chosen, "plans")
     design = _made(hooks.hsflow_plan_classifier(design=plan.design), chosen, "plans the NPU of")
     return replace(plan, design=design), sketched.has_random_weights
@@ -72,6 +71,15 @@ def default_request(model: str, plugins: PluginManager) -> PlanRequest:
     options = configuration.stages[StageKind.HARDEN].options
     given = {name: getattr(options, name) for name in _HARDEN_OPTIONS if hasattr(options, name)}
     return PlanRequest(clock_mhz=configuration.settings.clock_mhz, **given)
+
+
+def default_sparsity(model: str, plugins: PluginManager) -> float:
+    """Return the share of zeros that a flow.toml prunes to; none for anything else."""
+    path = configuration_path(model)
+    if path is None:
+        return 0.0
+    options = read_configuration(path, plugins).stages[StageKind.PRUNE].options
+    return float(getattr(options, "sparsity", 0.0))
 
 
 def sketch(chosen: PlannedModel, plugins: PluginManager, reporter: Reporter) -> SketchedNetwork:

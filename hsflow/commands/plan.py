@@ -68,8 +68,11 @@ def plan(
         int | None, typer.Option(min=1, max=4096, help="Height and width of the image.")
     ] = None,
     sparsity: Annotated[
-        float, typer.Option(min=0.0, max=0.99, help="The least share of zero weights in each convolution.")
-    ] = 0.0,
+        float | None,
+        typer.Option(
+            min=0.0, max=0.99, help="The least share of zero weights in each convolution; the flow's, or 0."
+        ),
+    ] = None,
     levels_per_stage: Annotated[
         int | None,
         typer.Option(

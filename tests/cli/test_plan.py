@@ -115,6 +115,10 @@ def test_a_flow_is_planned_with_its_own_weights_and_rate(plan: Plan, run: Run, t
     found = plan("--model", "digits")
     assert found["random_weights"] is False
     assert found["model"] == "digits"
+    pruned, dense = (
+        each["totals"]["zero_weights"] for each in (found, plan("--model", "digits", "--sparsity", "0"))
+    )
+    assert pruned >= 0.5 * found["totals"]["weights"] > dense
     toml = tmp_path / "digits" / "flow.toml"
     text = toml.read_text().replace("[harden]", "[harden]\ninitiation_interval = 16", 1)
     assert "initiation_interval" in text
