@@ -106,6 +106,14 @@ def fewest_levels(matrix: IntArray) -> int:
     return max((int(digits) - 1).bit_length() if digits else 0 for digits in count_digits(matrix))
 
 
+def sum_ranges(matrix: IntArray, inputs: Sequence[Interval]) -> tuple[Interval, ...]:
+    """Return the range of each row's sum, shape (outputs, inputs); its ends must be in the range of int64."""
+    low, high = (np.array([getattr(each, end) for each in inputs], np.int64) for end in ("low", "high"))
+    positive, negative = np.maximum(matrix, 0), np.minimum(matrix, 0)
+    lowest, highest = positive @ low + negative @ high, positive @ high + negative @ low
+    return tuple(Interval(*ends) for ends in zip(lowest.tolist(), highest.tolist(), strict=True))
+
+
 def check_accumulators(matrix: IntArray, inputs: Sequence[Interval], where: str) -> None:
     """Refuse a matrix, shape (outputs, inputs), with a sum that exact 64-bit arithmetic could not hold.
 

@@ -23,6 +23,7 @@ from hsflow.ir.graph import (
     layer_output,
     requantize_shifts,
 )
+from hsflow.ir.matrix import sum_ranges
 from hsflow.ir.network import INPUT_NAME
 from hsflow.ir.tensor import MAX_ACTIVATION_WIDTH, Shape, TensorFormat, Window
 
@@ -113,13 +114,9 @@ def _add_intervals(left: TensorFormat, right: TensorFormat) -> Iterator[Interval
 
 def _dense_intervals(layer: Dense, source: FeatureMap) -> Iterator[Interval]:
     weights = layer.weight.array.astype(np.int64)
-    low = np.tile(np.array(source.format.low, dtype=np.int64), source.shape.pixels)
-    high = np.tile(np.array(source.format.high, dtype=np.int64), source.shape.pixels)
-    positive, negative = np.maximum(weights, 0), np.minimum(weights, 0)
-    lowest = positive @ low + negative @ high + layer.bias.array
-    highest = positive @ high + negative @ low + layer.bias.array
-    for bottom, top in zip(lowest.tolist(), highest.tolist(), strict=True):
-        yield Interval(bottom, top)
+    sums = sum_ranges(weights, source.format.intervals * source.shape.pixels)
+    for interval, bias in zip(sums, layer.bias.array.tolist(), strict=True):
+        yield interval + Interval(bias, bias)
 
 
 def _check_sources(layer: GraphLayer, known: dict[str, FeatureMap]) -> None:

@@ -18,7 +18,7 @@ import numpy as np
 
 from hsflow.design import Resources
 from hsflow.fixedpoint import IntArray, Interval
-from hsflow.ir.matrix import common_factors, count_digits
+from hsflow.ir.matrix import common_factors, count_digits, sum_ranges
 from hsflow.ir.pipeline import Cut
 from hsflow.ir.placement import Ends
 from hsflow_harden.clocking import levels_to_expect
@@ -211,15 +211,11 @@ def estimate_matrix(matrix: IntArray, inputs: Sequence[Interval]) -> MatrixEstim
 def _result_widths(matrix: IntArray, inputs: Sequence[Interval]) -> IntArray:
     """Return the bits of the sum of each row that has any nonzero, without those that are always zero."""
     matrix = matrix[matrix.any(axis=1)]
-    power = np.bitwise_or.reduce(matrix, axis=1)
-    matrix = matrix // (power & -power)[:, np.newaxis]
-    ranges = np.array([[interval.low, interval.high] for interval in inputs], dtype=np.int64).reshape(-1, 2)
-    positive, negative = np.maximum(matrix, 0), np.minimum(matrix, 0)
-    low = positive @ ranges[:, 0] + negative @ ranges[:, 1]
-    high = positive @ ranges[:, 1] + negative @ ranges[:, 0]
-    return np.array(
-        [Interval(*pair).width for pair in zip(low.tolist(), high.tolist(), strict=True)], np.int64
-    )
+    widths = np.array([interval.width for interval in sum_ranges(matrix, inputs)], np.int64)
+    together = np.bitwise_or.reduce(matrix, axis=1)
+    zeros = np.log2(together & -together).astype(np.int64)
+    left: IntArray = np.maximum(widths - zeros, 1)
+    return left
 
 
 def left_share(found: MatrixStatistics) -> float:
@@ -266,15 +262,13 @@ def _requantizing(plan: KernelPlan) -> Resources:
     """Return what the requantizers are made of, which is exact: the sums' ranges follow from the matrices."""
     found, channels = Resources(), requantizers(plan.layer, plan.sources)
     for block, task in zip(plan.blocks, plan.tasks, strict=True):
-        low, high = (
-            np.array([getattr(interval, end) for interval in task.inputs]) for end in ("low", "high")
-        )
-        positive, negative = np.maximum(block.matrix, 0), np.minimum(block.matrix, 0)
-        lowest, highest = positive @ low + negative @ high, positive @ high + negative @ low
         together = np.bitwise_or.reduce(block.matrix, axis=1)
+        sums = sum_ranges(block.matrix, task.inputs)
         for row, channel in enumerate(block.channels):
             zeros = int(together[row] & -together[row]).bit_length() - 1
-            sum_, each = Interval(int(lowest[row]), int(highest[row])), channels[channel]
+            each = channels[channel]
             if zeros >= 0:
-                found += requantizer_resources(sum_, zeros, each.bias, each.shift, plan.layer.output.width)
+                found += requantizer_resources(
+                    sums[row], zeros, each.bias, each.shift, plan.layer.output.width
+                )
     return found

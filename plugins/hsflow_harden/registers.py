@@ -110,13 +110,6 @@ class LevelRegisters:
         return sum(float(np.maximum(1, each).sum()) for each in left)
 
 
-def estimate_registers(trees: SumTrees, cut: Cut, ends: Ends) -> LevelRegisters | ClockRegisters:
-    """Return the estimate of the registers of sums that are cut between what `ends` tells."""
-    if isinstance(cut, LevelCut):
-        return LevelRegisters(trees, cut.levels)
-    return ClockRegisters(trees, cut, ends)
-
-
 @dataclass(frozen=True)
 class ClockRegisters:
     """Estimate the registers of sums that are cut by the clock between what `ends` tells."""
@@ -193,3 +186,10 @@ class ClockRegisters:
         if not adders:
             return 0.0
         return adders * self.cut.delays.add + self.cut.carries_of(math.ceil(self.trees.width(until)))
+
+
+def estimate_registers(trees: SumTrees, cut: Cut, ends: Ends) -> LevelRegisters | ClockRegisters:
+    """Return the estimate of the registers of sums that are cut between what `ends` tells."""
+    if isinstance(cut, LevelCut):
+        return LevelRegisters(trees, cut.levels)
+    return ClockRegisters(trees, cut, ends)

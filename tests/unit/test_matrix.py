@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,7 @@ from hsflow.ir.matrix import (
     count_digits,
     fewest_levels,
     signed_digits,
+    sum_ranges,
 )
 
 TYPES = [
@@ -116,3 +118,12 @@ def test_sums_that_are_too_wide_are_refused(matrix: list[list[int]], interval: I
         return
     with pytest.raises(ModelError, match=f"here, output {len(matrix) - 1}: an accumulator is too wide"):
         check_accumulators(weights, inputs, "here")
+
+
+def test_the_range_of_a_sum_is_what_all_inputs_make_of_it() -> None:
+    matrix = np.array([[3, -2, 1], [0, 0, 0], [-1, -4, 8]])
+    inputs = (Interval(-2, 5), Interval(0, 3), Interval(1, 2))
+    corners = np.array(list(product(*((each.low, each.high) for each in inputs))))
+    sums = corners @ matrix.T
+    expected = tuple(map(Interval, sums.min(axis=0).tolist(), sums.max(axis=0).tolist()))
+    assert sum_ranges(matrix, inputs) == expected
