@@ -6,12 +6,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from itertools import groupby
 
+import numpy as np
+
 from hsflow.fixedpoint import Interval
 from hsflow.ir.addergraph import AdderGraph, Output
 from hsflow.ir.pipeline import LevelCut, combinational, pipelined
 from hsflow_harden.emit_tile import TileWriter
 from hsflow_harden.kernel import Operand, Tile
-from hsflow_harden.verilog import packing
+from hsflow_harden.verilog import packing, unused
 
 
 def emit_adder_graph(graph: AdderGraph, module: str, adder_levels_per_stage: int | None) -> str:
@@ -48,8 +50,6 @@ class _GraphWriter(TileWriter):
         yield from self._outputs()
         yield from self._unused()
         yield "endmodule"
-        if self._narrows():
-            yield "// verilator lint_on UNUSEDSIGNAL"
 
     def _head(self, title: str) -> Iterator[str]:
         graph, latency = self.graph, self.pipeline.stages
@@ -62,9 +62,6 @@ class _GraphWriter(TileWriter):
         yield "//"
         yield from _packing("data_i", "input", graph.inputs)
         yield from _packing("data_o", "output", results)
-        if self._narrows():
-            yield "// Some results are narrower than an operand, whose upper bits cancel and are not read."
-            yield "// verilator lint_off UNUSEDSIGNAL"
         yield f"module {self.tile.module} ("
         if latency:
             yield "  input  logic clk_i,"
@@ -72,16 +69,6 @@ class _GraphWriter(TileWriter):
         yield f"  output logic [{sum(interval.width for interval in results) - 1}:0] data_o"
         yield ");"
         yield ""
-
-    def _narrows(self) -> bool:
-        """Tell whether an adder or an output needs fewer bits than it is given: if ranges lie far from 0."""
-        graph, widths = self.graph, self.graph.widths
-        columns, made = graph.columns, widths[len(graph.inputs) :]
-        wider = (widths[columns.left] > made) | (widths[columns.right] > made)
-        read = (output for output in graph.outputs if output.value is not None)
-        return bool(wider.any()) or any(
-            graph.output_interval(output).width < widths[output.value] for output in read
-        )
 
     def _clocked(self, assignments: Iterable[str]) -> Iterator[str]:
         yield "  always_ff @(posedge clk_i) begin"
@@ -99,12 +86,21 @@ class _GraphWriter(TileWriter):
         return f"-{term}" if output.negate else term
 
     def _unused(self) -> Iterator[str]:
-        """Yield a wire for each input that nothing reads: a column of zeros, say."""
-        read = {*self.graph.columns.left.tolist(), *self.graph.columns.right.tolist()}
-        read.update(self.graph.output_values.tolist())
-        for number in range(len(self.graph.inputs)):
-            if number not in read:
-                yield f"  wire unused_x{number} = ^x{number};"
+        """Yield a wire for what nothing reads: an input, for a column of zeros, or the sign of what is negated."""
+        widths = self.graph.widths.tolist()
+        for number in np.flatnonzero(self.graph.readers[: len(self.graph.inputs)] == 0).tolist():
+            yield unused(f"x{number}", 0, widths[number])
+        for value in self._negated_signs():
+            yield unused(self._at(value, self.pipeline.stages), widths[value] - 1, widths[value])
+
+    def _negated_signs(self) -> Iterable[int]:
+        """Return the values whose negation is never negative, and so takes a bit less."""
+        return dict.fromkeys(
+            output.value
+            for output in self.graph.outputs
+            if output.value is not None
+            and self.graph.output_interval(output).width - output.shift < self.graph.widths[output.value]
+        )
 
 
 def _packing(port: str, name: str, intervals: Iterable[Interval]) -> Iterator[str]:

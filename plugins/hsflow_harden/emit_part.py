@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 
 from hsflow.ir.addergraph import AdderGraph
 from hsflow_harden.partition import Part
-from hsflow_harden.verilog import clocked, module, packing, sum_of, vector
+from hsflow_harden.verilog import clocked, module, packing, sum_of, unread, vector
 
 
 def emit_part(name: str, title: str, part: Part, graph: AdderGraph) -> str:
@@ -71,6 +71,8 @@ class _PartWriter:
             adder = self.graph.adders[value - len(self.graph.inputs)]
             sum_ = sum_of(adder, self._width(value), self._name)
             yield f"  wire {self._vector(value)}{self._name(value)} = {sum_};"
+        whole = {*self.part.shared, *self.part.kept}
+        yield from unread(self.graph, self.part.computed, whole, self._name)
 
     def _registers(self) -> Iterator[str]:
         yield ""

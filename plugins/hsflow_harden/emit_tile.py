@@ -3,11 +3,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 
 from hsflow.ir.addergraph import Adder
 from hsflow_harden.kernel import Operand, Tile
-from hsflow_harden.verilog import clocked, extended, packing, sum_of, vector
+from hsflow_harden.verilog import clocked, extended, packing, sum_of, unread, vector
 
 
 def emit_tile(tile: Tile, operands: tuple[Operand, ...], title: str) -> str:
@@ -86,13 +86,21 @@ class TileWriter:
             yield from self._adders(self.pipeline.stages)
 
     def _adders(self, stage: int) -> Iterator[str]:
+        graph, pipeline = self.graph, self.pipeline
         yield ""
         yield f"  // Stage {stage}"
-        for number, adder in enumerate(self.graph.adders, start=len(self.graph.inputs)):
-            if self.pipeline.stage(number) == stage:
-                interval = self.graph.intervals[number]
-                sum_ = self._sum(adder, interval.width, stage)
-                yield f"  wire {vector(interval.width, interval.signed)}{self._name(number)} = {sum_};"
+        sums = [v for v in range(len(graph.inputs), len(pipeline.placed)) if pipeline.stage(v) == stage]
+        for number in sums:
+            interval = graph.intervals[number]
+            sum_ = self._sum(graph.adders[number - len(graph.inputs)], interval.width, stage)
+            yield f"  wire {vector(interval.width, interval.signed)}{self._name(number)} = {sum_};"
+        yield from unread(graph, sums, self._whole(stage), lambda value: self._at(value, stage))
+
+    def _whole(self, stage: int) -> Collection[int]:
+        """Return the values of a stage of which a register or an output takes all bits."""
+        if stage == self.pipeline.stages:
+            return set(self.graph.output_values.tolist())
+        return {value for value, last in enumerate(self.pipeline.last_use) if last > stage}
 
     def _sum(self, adder: Adder, width: int, stage: int) -> str:
         return sum_of(adder, width, lambda value: self._at(value, stage))

@@ -3,10 +3,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass
 
-from hsflow.ir.addergraph import Adder
+import numpy as np
+
+from hsflow.ir.addergraph import Adder, AdderGraph
 
 _COLUMNS = 100
 
@@ -39,6 +41,28 @@ def sum_of(adder: Adder, width: int, name: Callable[[int], str]) -> str:
     left = extended(name(adder.left), adder.left_shift, width)
     right = extended(name(adder.right), adder.right_shift, width)
     return f"{left} {'-' if adder.subtract else '+'} {right}"
+
+
+def unread(
+    graph: AdderGraph, sums: Iterable[int], whole: Collection[int], name: Callable[[int], str]
+) -> Iterator[str]:
+    """Yield a wire for the upper bits of each operand that none of `sums` has, so that their lint knows of them.
+
+    A sum is narrower than its operand where ranges lie far from 0 and upper bits cancel. Values of `whole` are read
+    elsewhere, all bits; `name` names operands.
+    """
+    made = np.fromiter(sums, dtype=np.int64)
+    read = np.zeros_like(graph.widths)
+    for operands in (graph.columns.left, graph.columns.right):
+        np.maximum.at(read, operands[made - len(graph.inputs)], graph.widths[made])
+    for value in np.flatnonzero((read > 0) & (read < graph.widths)).tolist():
+        if value not in whole:
+            yield unused(name(value), int(read[value]), int(graph.widths[value]))
+
+
+def unused(name: str, low: int, high: int) -> str:
+    """Return a wire that reads the bits of `name` from `low` to below `high`, which nothing else reads."""
+    return f"  wire unused_bits_of_{name} = ^{name}[{high - 1}:{low}];"
 
 
 def clocked(assignments: Iterable[str]) -> Iterator[str]:

@@ -16,7 +16,7 @@ from hsflow_harden.emit_network import network_module
 from hsflow_harden.rates import spread
 from hsflow_harden.stage import emit_design
 from lowered import share
-from simulator import CORES
+from simulator import CORES, lint
 from stream_bench import Bench, Log, inputs, outputs, traffic
 
 from hsflow.design import Design
@@ -150,3 +150,13 @@ class Simulated:
     def _streams(self, name: str) -> list[tuple[Case, int]]:
         first = sum(len(group) for group in list(self.cases.values())[: list(self.cases).index(name)])
         return [(case, first + offset) for offset, case in enumerate(self.cases[name])]
+
+
+def lint_design(design: Design, folder: Path, edit: tuple[str, str] = ("", "")) -> list[str]:
+    """Return Verilator's warnings about the RTL of a design, in which the text of `edit` is replaced."""
+    folder.mkdir(parents=True, exist_ok=True)
+    sources = list(LIBRARY)
+    for file in design.files:
+        sources.append(folder / Path(file.path).name)
+        sources[-1].write_text(file.text.replace(*edit) if edit[0] else file.text, encoding="utf-8")
+    return lint(sources, network_module(design.name))

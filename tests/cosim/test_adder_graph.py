@@ -142,6 +142,16 @@ def test_odd_ranges(tmp_path: Path, levels: int | None) -> None:
     assert failures(ODD, levels, tmp_path) == 0
 
 
+@pytest.mark.parametrize(("seed", "levels"), [(0, None), (1, 1), (2, 2), (3, 1)])
+def test_bits_that_cancel_are_known_to_lint(tmp_path: Path, seed: int, levels: int | None) -> None:
+    generator = np.random.default_rng(seed)
+    inputs = tuple(Interval(low, low + 5) for low in generator.integers(-900, 900, 6).tolist())
+    graph = share(generator.choice([-2, -1, 1, 2], (7, 6)), inputs)
+    assert "wire unused_" in emit_adder_graph(graph, "dut_sums", levels)
+    assert lint(graph, levels, tmp_path) == []
+    assert failures(graph, levels, tmp_path) == 0
+
+
 @pytest.mark.parametrize("levels", [None, 2])
 def test_wires_alone_need_no_clock(tmp_path: Path, levels: int | None) -> None:
     graph = share(np.array([[4, 0], [0, -1], [0, 0]]), (Interval(0, 255), Interval(-8, 7)))

@@ -6,7 +6,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from network_bench import CUTS, Case, Simulated, simulate
+from network_bench import CUTS, Case, Simulated, harden, lint_design, simulate
 from random_graphs import GraphBuilder, inverted_residual, random_images, square
 
 from hsflow.ir.pipeline import LevelCut
@@ -92,6 +92,14 @@ def test_every_pixel_equals_the_interpreter(simulated: Simulated, name: str) -> 
 @pytest.mark.parametrize("name", list(_cases()))
 def test_latency_and_interval_are_exact(simulated: Simulated, name: str) -> None:
     simulated.check_cycles(name)
+
+
+def test_generated_rtl_is_lint_clean(tmp_path: Path) -> None:
+    warnings = {
+        name: lint_design(harden(builder.build(f"lint{number}"), block=block), tmp_path / name)
+        for number, (name, (builder, block)) in enumerate(_cases().items())
+    }
+    assert {name: found for name, found in warnings.items() if found} == {}
 
 
 def test_a_window_of_the_next_copy_is_caught(tmp_path: Path) -> None:

@@ -7,12 +7,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hsflow_harden.emit_network import network_module
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from network_bench import CUTS, LIBRARY, Case, Simulated, simulate
+from network_bench import CUTS, Case, Simulated, harden, lint_design, simulate
 from random_graphs import GraphBuilder, inverted_residual, random_images, square
-from simulator import lint
 
 from hsflow.ir.graph import Graph
 from hsflow.ir.pipeline import Cut
@@ -114,27 +112,15 @@ def test_generated_rtl_is_lint_clean(tmp_path: Path) -> None:
     warnings = {}
     for number, (name, builder) in enumerate(_builders().items()):
         graph = builder.build(f"lint{number}")
-        warnings[name] = _lint(graph, tmp_path / name)
+        warnings[name] = lint_design(harden(graph), tmp_path / name)
     assert {name: found for name, found in warnings.items() if found} == {}
 
 
 def test_lint_sees_a_fault(tmp_path: Path) -> None:
     graph = GraphBuilder(Shape(2, 4, 4), 1).conv(3).build("faulty")
-    assert _lint(graph, tmp_path, edit=("  wire unused", "  wire missing")) or _lint(
-        graph, tmp_path, edit=("endmodule", "  wire nobody_reads_me = 1'b0;\nendmodule")
+    assert lint_design(harden(graph), tmp_path, edit=("  wire unused", "  wire missing")) or lint_design(
+        harden(graph), tmp_path, edit=("endmodule", "  wire nobody_reads_me = 1'b0;\nendmodule")
     )
-
-
-def _lint(graph: Graph, folder: Path, edit: tuple[str, str] = ("", "")) -> list[str]:
-    from network_bench import harden
-
-    folder.mkdir(parents=True, exist_ok=True)
-    sources = list(LIBRARY)
-    for file in harden(graph).files:
-        path = folder / Path(file.path).name
-        path.write_text(file.text.replace(*edit) if edit[0] else file.text, encoding="utf-8")
-        sources.append(path)
-    return lint(sources, network_module(graph.name))
 
 
 @st.composite
