@@ -51,13 +51,20 @@ def merged_columns(matrix: IntArray) -> tuple[IntArray, tuple[Merge, ...]]:
     while level.size > 1:
         pairs = _equal_pairs(matrix, level)
         start = matrix.shape[1]
-        for merge in pairs:
-            kept = matrix[:, merge.first] if merge.offset >= 0 else matrix[:, merge.second]
-            matrix = np.column_stack([matrix, kept if merge.offset >= 0 else kept * (1 - 2 * merge.minus)])
-            matrix[:, [merge.first, merge.second]] = 0
+        added = [_sum_of(matrix, merge) for merge in pairs]
+        matrix = np.column_stack([matrix, *added])
+        matrix[:, [column for merge in pairs for column in merge[:2]]] = 0
         merges += pairs
         level = np.arange(start, matrix.shape[1])
     return matrix, tuple(merges)
+
+
+def _sum_of(matrix: IntArray, merge: Merge) -> IntArray:
+    """Return the column of a merge's sum: the one of its columns that is shifted least, with the first one's sign."""
+    if merge.offset >= 0:
+        return matrix[:, merge.first]
+    column: IntArray = matrix[:, merge.second] * (1 - 2 * merge.minus)
+    return column
 
 
 def _equal_pairs(matrix: IntArray, level: IntArray) -> list[Merge]:
