@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import sys
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
@@ -45,8 +46,9 @@ _COUNTS = {
 }  # fmt: skip
 """What the area of each part is made of."""
 
-_FITTED = ("add", "carry", "carry_ahead", "fanout", "gate", "compare", "requantize")
-_FIRST_STEP, _LAST_STEP = 0.4, 0.02
+_FITTED = ("add", "carry", "carry_ahead", "fanout", "sum_fanout", "gate", "compare", "requantize")
+_SLIGHTLY = 1.01
+_MOST_DAMPING = 100.0
 
 
 @dataclass(frozen=True)
@@ -139,31 +141,43 @@ def _solved(columns: NDArray[np.float64]) -> list[float]:
 
 
 def fit_delays(fitted: Sequence[Row], corner: str) -> Delays:
-    """Return the delays whose longest paths are nearest to the netlists': a pattern search from the bounds on.
+    """Return the delays whose longest paths are nearest to the netlists': least squares, from the bounds on.
 
-    Those of registers are the library's.
+    Steps are those of Levenberg ("A method for the solution of certain non-linear problems in least squares", Quarterly of
+    Applied Mathematics 2, 1944). Delays of registers are the library's. A tree of buffers is as deep as its readers are
+    many: nothing bounds its delay.
     """
     layers = [layer_of(row.sample.name) for row in fitted]
     measured = np.array([row.measured.path_ps[corner] for row in fitted])
 
-    def error(delays: Delays) -> float:
+    def errors(delays: Delays) -> NDArray[np.float64]:
         paths = np.array([longest_path(layer, delays) for layer in layers], dtype=np.float64)
-        return float(((paths / measured - 1) ** 2).mean())
+        return np.asarray(paths / measured - 1)
 
-    best = ASAP7.delays_at(corner)
-    least, step = error(best), _FIRST_STEP
-    while step > _LAST_STEP:
-        tried = [
-            replace(best, **{name: getattr(best, name) * factor})
-            for name in _FITTED
-            for factor in (1 + step, 1 - step)
-        ]
-        errors = [error(delays) for delays in tried]
-        if min(errors) < least:
-            least, best = min(errors), tried[int(np.argmin(errors))]
+    best, damping = replace(ASAP7.delays_at(corner), tree=math.inf), 1.0
+    least, slopes = errors(best), _slopes(errors, best)
+    while damping < _MOST_DAMPING:
+        equations = slopes.T @ slopes + damping * np.eye(len(_FITTED)) * np.square(slopes).sum() / slopes.size
+        tried = _scaled(best, np.exp(np.linalg.solve(equations, -slopes.T @ least)))
+        found = errors(tried)
+        if np.square(found).sum() < 0.9999 * np.square(least).sum():
+            best, least, slopes, damping = tried, found, _slopes(errors, tried), damping / 4
         else:
-            step /= 2
+            damping *= 4
     return best
+
+
+def _scaled(delays: Delays, factors: NDArray[np.float64]) -> Delays:
+    scaled = {name: getattr(delays, name) * float(f) for name, f in zip(_FITTED, factors, strict=True)}
+    return replace(delays, **scaled)
+
+
+def _slopes(errors: Callable[[Delays], NDArray[np.float64]], delays: Delays) -> NDArray[np.float64]:
+    """Return how each error grows with the logarithm of each delay that is fitted, shape (errors, delays)."""
+    here = errors(delays)
+    raised = np.where(np.eye(len(_FITTED), dtype=np.bool_), _SLIGHTLY, 1.0)
+    columns = [(errors(_scaled(delays, factors)) - here) / math.log(_SLIGHTLY) for factors in raised]
+    return np.stack(columns, axis=1)
 
 
 def measure_all(platform: Path | None, folder: Path) -> dict[str, Measured]:

@@ -144,8 +144,8 @@ class AdderTimes:
     @cached_property
     def _load(self) -> FloatArray:
         """Return how long it takes to drive the readers of each value, shape (values,)."""
-        load: FloatArray = self.delays.driving(self.graph.readers)
-        return load
+        are_sums = np.arange(len(self.graph.widths)) >= len(self.graph.inputs)
+        return self.delays.driving(self.graph.readers, are_sums)
 
     @cached_property
     def _bits(self) -> IntArray:

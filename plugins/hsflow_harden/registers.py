@@ -179,8 +179,11 @@ class ClockRegisters:
         """Return how much later all that the adders behind `level` read comes for having several readers."""
         delays, inputs = self.cut.delays, level == 0
         first = self.trees.readers if inputs else SUM_READERS
-        later = float(delays.driving(SUM_READERS / self.trees.left) - delays.driving(SUM_READERS))
-        return float(delays.driving(first)) + max(0, until - level - inputs) * later
+        fewer, usual = (
+            delays.driving(n, are_sums=True) for n in (SUM_READERS / self.trees.left, SUM_READERS)
+        )
+        later = float(fewer - usual)
+        return float(delays.driving(first, not inputs)) + max(0, until - level - inputs) * later
 
     def _adding(self, until: int, adders: int) -> float:
         if not adders:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -74,11 +75,19 @@ def test_what_was_measured_is_written_and_read(tmp_path: Path) -> None:
     assert read(tmp_path / "measured.json") == made
 
 
-def test_errors_and_constants_are_printed(capsys: pytest.CaptureFixture[str]) -> None:
+def test_errors_are_printed(capsys: pytest.CaptureFixture[str]) -> None:
     main([])
-    errors = capsys.readouterr().out
+    assert "held out" in capsys.readouterr().out
+
+
+def test_the_fit_prints_the_constants_that_the_technology_has(capsys: pytest.CaptureFixture[str]) -> None:
     main(["--fit"])
-    assert "held out" in errors and "full_adders=" in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert f"full_adders={ASAP7.areas.full_adders:.4g}," in printed
+    for corner, delays in ASAP7.typical.items():
+        (line,) = [line for line in printed.splitlines() if line.startswith(repr(corner))]
+        found = {name: float(ps) for name, ps in re.findall(r"(\w+)=([\w.]+)", line)}
+        assert found == pytest.approx(vars(delays), rel=1e-2)
 
 
 @pytest.mark.parametrize("name", ["16x32", "16x16-g8-z50-u8-1000", "16x16-g8-z50-u8-p2"])

@@ -27,10 +27,26 @@ BYTE = Interval(0, 255)
 UNHURRIED = settings(deadline=None)
 OTHERS = {"gate": 0.0, "compare": 0.0, "requantize": 0.0}
 DELAYS = Delays(
-    clk_to_q=50.0, setup=10.0, add=70.0, carry=30.0, carry_ahead=15.0, fanout=20.0, tree=55.0, **OTHERS
+    clk_to_q=50.0,
+    setup=10.0,
+    add=70.0,
+    carry=30.0,
+    carry_ahead=15.0,
+    fanout=20.0,
+    sum_fanout=25.0,
+    tree=55.0,
+    **OTHERS,
 )
 WEIRD = Delays(
-    clk_to_q=1.0, setup=2.0, add=3.0, carry=100.0, carry_ahead=100.0, fanout=7.0, tree=15.0, **OTHERS
+    clk_to_q=1.0,
+    setup=2.0,
+    add=3.0,
+    carry=100.0,
+    carry_ahead=100.0,
+    fanout=7.0,
+    sum_fanout=3.0,
+    tree=15.0,
+    **OTHERS,
 )
 RIPPLE = replace(DELAYS, carry_ahead=DELAYS.carry)
 EXACT = 1e-6
@@ -102,7 +118,8 @@ def bits_of_sum(
 def load(graph: AdderGraph, value: int, times: Delays) -> float:
     reads = [o for adder in graph.adders for o in (adder.left, adder.right)]
     reads += [output.value for output in graph.outputs if output.value is not None]
-    return min(times.tree, times.fanout * log2(max(1, reads.count(value))))
+    fanout = times.fanout if value < len(graph.inputs) else times.sum_fanout
+    return min(times.tree, fanout * log2(max(1, reads.count(value))))
 
 
 def longest_path(pipeline: Pipeline, cut: ClockCut, around: Ends) -> float:
