@@ -14,6 +14,7 @@ import zipfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -125,7 +126,7 @@ def _opened(path: Path) -> Iterator[Files]:
 def _in_folder(path: Path) -> Files:
     found = [file for file in path.rglob("*") if _is_image(file.name) and file.is_file()]
     _check_count(len(found), path)
-    return {file.relative_to(path).as_posix(): lambda file=file: _content(file, path) for file in found}  # type: ignore[misc]
+    return {file.relative_to(path).as_posix(): partial(_content, file, path) for file in found}
 
 
 def _content(file: Path, path: Path) -> bytes:
@@ -139,7 +140,7 @@ def _in_archive(archive: zipfile.ZipFile, path: Path) -> Files:
     _check_total(sum(each.file_size for each in members), path)
     for each in members:
         _check_size(each.file_size, each.filename, path)
-    return {each.filename: lambda each=each: archive.read(each) for each in members}  # type: ignore[misc]
+    return {each.filename: partial(archive.read, each) for each in members}
 
 
 def _is_image(name: str) -> bool:

@@ -48,7 +48,10 @@ _COUNTS = {
 
 _FITTED = ("add", "carry", "carry_ahead", "fanout", "sum_fanout", "gate", "compare", "requantize")
 _SLIGHTLY = 1.01
+"""By which a delay is multiplied to see what depends on it."""
+
 _MOST_DAMPING = 100.0
+"""Where even steps damped so much gain nothing, the fit is done."""
 
 
 @dataclass(frozen=True)
@@ -155,13 +158,14 @@ def fit_delays(fitted: Sequence[Row], corner: str) -> Delays:
         return np.asarray(paths / measured - 1)
 
     best, damping = replace(ASAP7.delays_at(corner), tree=math.inf), 1.0
-    least, slopes = errors(best), _slopes(errors, best)
+    least = errors(best)
+    slopes = _slopes(errors, best, least)
     while damping < _MOST_DAMPING:
         equations = slopes.T @ slopes + damping * np.eye(len(_FITTED)) * np.square(slopes).sum() / slopes.size
         tried = _scaled(best, np.exp(np.linalg.solve(equations, -slopes.T @ least)))
         found = errors(tried)
         if np.square(found).sum() < 0.9999 * np.square(least).sum():
-            best, least, slopes, damping = tried, found, _slopes(errors, tried), damping / 4
+            best, least, slopes, damping = tried, found, _slopes(errors, tried, found), damping / 4
         else:
             damping *= 4
     return best
@@ -172,9 +176,10 @@ def _scaled(delays: Delays, factors: NDArray[np.float64]) -> Delays:
     return replace(delays, **scaled)
 
 
-def _slopes(errors: Callable[[Delays], NDArray[np.float64]], delays: Delays) -> NDArray[np.float64]:
-    """Return how each error grows with the logarithm of each delay that is fitted, shape (errors, delays)."""
-    here = errors(delays)
+def _slopes(
+    errors: Callable[[Delays], NDArray[np.float64]], delays: Delays, here: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Return how each error, which is `here` now, grows with each fitted delay's logarithm, shape (errors, delays)."""
     raised = np.where(np.eye(len(_FITTED), dtype=np.bool_), _SLIGHTLY, 1.0)
     columns = [(errors(_scaled(delays, factors)) - here) / math.log(_SLIGHTLY) for factors in raised]
     return np.stack(columns, axis=1)

@@ -2,11 +2,11 @@
 """The samples of the area model: single layers by name, seeded, so that they are the same everywhere.
 
 A name says all. `16x32-g8-z50-u8-p2-1000` is a pointwise layer with that matrix of `benchmarks.cmvm.matrices`, inputs of 8
-bits without sign, a register every 2 adder levels (`clock`: as the clock allows; `close`: with less to spare), for 1000 MHz. `dw16-...` is a depthwise
-layer with windows of 3x3. Behind the matrix may stand, in this order: `-2t`, where each weight gets a second power of two;
-`-k3`, windows of 3x3; `-h16`, images of 16x16 pixels (8x8 without); `-b2`, blocks of 2x2 pixels a transfer. In place of the
-matrix may stand `max16`, `pool16`, `mean16` or `add16`: a max pool, a global pool, an average pool and a residual add of 16
-channels.
+bits without sign, a register every 2 adder levels (`clock`: as the clock allows; `close`: with less to spare), for 1000 MHz.
+`dw16-...` is a depthwise layer with windows of 3x3. Behind the matrix may stand, in this order: `-2t`, where each weight gets
+a second power of two; `-k3`, windows of 3x3; `-h16`, images of 16x16 pixels (8x8 without); `-b2`, blocks of 2x2 pixels a
+transfer. In place of the matrix may stand `max16`, `pool16`, `mean16` or `add16`: a max pool, a global pool, an average pool
+and a residual add of 16 channels.
 """
 
 from __future__ import annotations

@@ -52,9 +52,9 @@ def macros_of(platform: Platform) -> tuple[Macro, ...]:
         ConfigurationError: if a macro's files do not tell its area or size.
     """
     return tuple(
-        _macro(name, library, lef)
+        _macro(match, library, lef)
         for name, (library, lef) in sorted(platform.macros().items())
-        if _NAME.fullmatch(name)
+        if (match := _NAME.fullmatch(name))
     )
 
 
@@ -113,8 +113,8 @@ def memory_area(memories: Sequence[Memory]) -> float:
     return sum(memory.count * memory.width * memory.height for memory in memories)
 
 
-def _macro(name: str, library: Path, lef: Path) -> Macro:
-    words, bits = (int(number) for number in _NAME.fullmatch(name).groups())  # type: ignore[union-attr]
+def _macro(match: re.Match[str], library: Path, lef: Path) -> Macro:
+    name, words, bits = match[0], int(match[1]), int(match[2])
     size = _SIZE.search(lef.read_text(encoding="utf-8"))
     areas = liberty.cell_areas([liberty.read_library(library)])
     if size is None or name not in areas:

@@ -198,6 +198,6 @@ def _requantized(interval: Interval, shift: int, allowed: Interval) -> Interval:
     return Interval(low, high)
 
 
-def _float64(tensor: object) -> NDArray[np.float64]:
-    array: NDArray[np.float64] = tensor.detach().cpu().double().numpy()  # type: ignore[attr-defined]
+def _float64(tensor: Tensor) -> NDArray[np.float64]:
+    array: NDArray[np.float64] = tensor.detach().cpu().double().numpy()
     return array

@@ -94,16 +94,17 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], Reco
     def one(name: str) -> Record:
         return perform(STEPS[name], request, work)
 
-    one.work = work  # type: ignore[attr-defined]
     return one
 
 
-def test_each_step_has_its_folder_and_the_next_goes_on_from_it(run: Callable[[str], Record]) -> None:
+def test_each_step_has_its_folder_and_the_next_goes_on_from_it(
+    run: Callable[[str], Record], tmp_path: Path
+) -> None:
     for step in OPENROAD:
         record = run(step.name)
         assert record.status is Status.DONE and record.commands[-1][-1] == f"{step.name}.tcl"
         assert {f"{step.name}/{name}" for name in step.outputs} <= record.outputs.keys()
-    work: Path = run.work  # type: ignore[attr-defined]
+    work = tmp_path / "work"
     assert "read_db {../place/place.odb}" in (work / "clock_tree" / "setup.tcl").read_text()
     assert "../floorplan/constraints.sdc" in (work / "route" / "setup.tcl").read_text()
     assert figures_of(work / "route")["detailedroute__route__drc_errors"].value == 0
@@ -114,11 +115,11 @@ def test_each_step_has_its_folder_and_the_next_goes_on_from_it(run: Callable[[st
 
 
 @pytest.mark.skipif(shutil.which("sta") is None, reason="OpenSTA (sta) is not installed")
-def test_the_wires_are_timed(run: Callable[[str], Record]) -> None:
+def test_the_wires_are_timed(run: Callable[[str], Record], tmp_path: Path) -> None:
     for step in OPENROAD:
         run(step.name)
     assert run("final_timing").status is Status.DONE
-    work: Path = run.work  # type: ignore[attr-defined]
+    work = tmp_path / "work"
     slow = figures_of(work / "final_timing")["finish__timing__setup__ws__corner:tt"].value
     run("timing")
     assert slow < figures_of(work / "timing")["timing__setup__ws__corner:tt"].value
