@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
-from hsflow.design import Design, DesignFile, LayerCost
+from hsflow.design import Design, DesignFile, FileRole, LayerCost
 from hsflow.errors import PluginError
 from hsflow.executor import Executor, ProcessExecutor, SerialExecutor
 from hsflow.ir.graph import Graph
@@ -192,3 +192,11 @@ def _record(design: Design, context: StageContext) -> None:
     context.record("register_bits", total("register_bits"), unit="bits", better="lower")
     context.record("line_buffer_bits", total("line_buffer_bits"), unit="bits", better="lower")
     context.record("fifo_bits", total("fifo_bits"), unit="bits", better="lower")
+    _record_text(design, context)
+
+
+def _record_text(design: Design, context: StageContext) -> None:
+    sizes = [len(file.text.encode()) for file in design.files if file.role is FileRole.RTL]
+    context.record("rtl_files", len(sizes), unit="files")
+    context.record("rtl_bytes", sum(sizes), unit="bytes", better="lower")
+    context.record("rtl_largest_file_bytes", max(sizes), unit="bytes", better="lower")

@@ -105,6 +105,17 @@ def test_processes_make_the_same_design(eager: None) -> None:
     assert alone.shown == together.shown
 
 
+def test_the_rtl_is_counted_and_measured() -> None:
+    context = Context(load_plugins())
+    sizes = [len(file.text) for file in harden(context, workers=1).files]
+    found = {name: value for name, value in context.metrics.items() if name.startswith("rtl_")}
+    assert found == {
+        "rtl_files": len(sizes),
+        "rtl_bytes": sum(sizes),
+        "rtl_largest_file_bytes": max(sizes),
+    }
+
+
 def test_the_layers_done_and_the_adders_are_shown() -> None:
     context = Context(load_plugins())
     design = harden(context, workers=1)
