@@ -15,6 +15,7 @@ from hsflow_asap7.gates import write_models
 from hsflow_asap7.gatesim import ACTIVITY, OPTIONS
 from hsflow_asap7.platform import Corner, Platform, merged_liberty
 from hsflow_asap7.power import Power, Simulated, measure_power
+from hsflow_asap7.repair import repair_synthesis
 from hsflow_asap7.synthesis import Synthesis, SynthesisOptions
 from hsflow_asap7.tiles import prove_parts, synthesize_parts
 from hsflow_asap7.timing import Design, Timing, time_design
@@ -104,7 +105,7 @@ class Bench:
 
     def _measured(self, layer: HardenedLayer, with_abc: bool) -> LayerFigures:
         work = self.folder / layer.cost.module
-        made = self._synthesize(layer, "full-adder", work / "synthesis")
+        made = self._repaired(self._synthesize(layer, "full-adder", work / "synthesis"), layer)
         timings = {corner: self._time(made, layer, corner, work / f"timing_{corner}") for corner in CORNERS}
         prove_parts(
             layer.sources, made.netlist_json, self.platform, work / "proof", executor=ProcessExecutor()
@@ -130,10 +131,16 @@ class Bench:
             store=self.folder / "store", executor=ProcessExecutor(),
         )  # fmt: skip
 
+    def _repaired(self, made: Synthesis, layer: HardenedLayer) -> Synthesis:
+        design = self._design(made, layer, Corner.TT)
+        return repair_synthesis(made, design, Constraints(self.clock_ps), self.platform)[0]
+
+    def _design(self, made: Synthesis, layer: HardenedLayer, corner: Corner) -> Design:
+        return Design(made.netlist_v, layer.cost.module, (self.liberties[corner],), corner)
+
     def _time(self, made: Synthesis, layer: HardenedLayer, corner: Corner, folder: Path) -> Timing:
         folder.mkdir(parents=True, exist_ok=True)
-        design = Design(made.netlist_v, layer.cost.module, (self.liberties[corner],), corner)
-        return time_design(design, Constraints(self.clock_ps), folder)
+        return time_design(self._design(made, layer, corner), Constraints(self.clock_ps), folder)
 
     def _power(self, made: Synthesis, layer: HardenedLayer, folder: Path) -> tuple[int, Power]:
         """Return how many words the netlist made of a real feature map, and its power meanwhile."""

@@ -38,7 +38,8 @@ _LARGEST_BUFFER = 400.0
 """fF that the library allows the largest buffer of a tree: a larger one's sinks would lie far apart."""
 
 _CLOCK_PINS = frozenset({"CLK", "GCLK"})
-_WIRE_LOAD = WIRE_LENGTH * facts.SIGNAL_RC.capacitance
+WIRE_LOAD = WIRE_LENGTH * facts.SIGNAL_RC.capacitance
+"""fF that a pin's wire is taken to have."""
 
 
 @dataclass(frozen=True)
@@ -104,8 +105,8 @@ def _unknown_ends(module: Module) -> Ends:
 
 
 @dataclass(frozen=True, slots=True)
-class _Pin:
-    """Name a cell's pin; the module's own ports have no cell."""
+class Pin:
+    """Name a cell's pin, and which of its bits; the module's own ports have no cell."""
 
     cell: str
     pin: str
@@ -114,8 +115,8 @@ class _Pin:
 
 @dataclass
 class _Net:
-    driver: _Pin | None = None
-    sinks: list[_Pin] = field(default_factory=list)
+    driver: Pin | None = None
+    sinks: list[Pin] = field(default_factory=list)
 
 
 class _Module:
@@ -156,20 +157,20 @@ class _Module:
         for name, port in self._module.ports.items():
             for index, bit in enumerate(port.bits):
                 if isinstance(bit, int):
-                    self._attach(bit, _Pin("", name, index), port.direction == "input")
+                    self._attach(bit, Pin("", name, index), port.direction == "input")
         for name, cell in self._cells.items():
             outgoing = self._outgoing(cell)
             for pin, bits in cell.pins.items():
                 for index, bit in enumerate(bits):
                     if isinstance(bit, int):
-                        self._attach(bit, _Pin(name, pin, index), pin in outgoing)
+                        self._attach(bit, Pin(name, pin, index), pin in outgoing)
 
     def _outgoing(self, cell: Cell) -> Iterable[str]:
         if cell.type in self._ends:
             return self._ends[cell.type].capacities
         return self._drives.cells[cell.type].functions
 
-    def _attach(self, bit: int, pin: _Pin, drives: bool) -> None:
+    def _attach(self, bit: int, pin: Pin, drives: bool) -> None:
         if drives:
             self._nets[bit].driver = pin
         else:
@@ -207,15 +208,15 @@ class _Module:
     def _load(self, net: int) -> float:
         return sum(self._pin_load(sink) for sink in self._nets[net].sinks)
 
-    def _pin_load(self, pin: _Pin) -> float:
+    def _pin_load(self, pin: Pin) -> float:
         if not pin.cell:
             return facts.ABC_LOAD
         cell = self._cells[pin.cell]
         if cell.type in self._ends:
-            return self._ends[cell.type].loads[pin.pin][pin.index] + _WIRE_LOAD
-        return self._drives.cells[cell.type].inputs[pin.pin] + _WIRE_LOAD
+            return self._ends[cell.type].loads[pin.pin][pin.index] + WIRE_LOAD
+        return self._drives.cells[cell.type].inputs[pin.pin] + WIRE_LOAD
 
-    def _capacity(self, driver: _Pin) -> float:
+    def _capacity(self, driver: Pin) -> float:
         if not driver.cell:
             return PORT_LOAD
         cell = self._cells[driver.cell]
@@ -243,7 +244,7 @@ class _Module:
     def _is_clock(self, net: _Net) -> bool:
         return any(pin.pin in _CLOCK_PINS for pin in net.sinks)
 
-    def _enlarge(self, driver: _Pin, load: float) -> bool:
+    def _enlarge(self, driver: Pin, load: float) -> bool:
         """Take the smallest cell of the driver's function that takes the load, if there is one."""
         cell = self._cells.get(driver.cell)
         if cell is None or cell.type in self._ends:
@@ -258,7 +259,7 @@ class _Module:
         """Put buffers in front of all sinks, so many of a size that they are smallest in all; then drive those."""
         size = min(self._drives.buffers, key=lambda cell: (self._count(cell, load) * cell.area, -cell.area))
         capacity = self._drives.capacity(size, "Y")
-        groups: list[list[_Pin]] = [[]]
+        groups: list[list[Pin]] = [[]]
         filled = 0.0
         for sink in self._nets[number].sinks:
             pin_load = self._pin_load(sink)
@@ -275,7 +276,7 @@ class _Module:
     def _count(self, cell: LibraryCell, load: float) -> int:
         return int(-(-load // self._drives.capacity(cell, "Y")))
 
-    def _add_buffer(self, source: int, sinks: list[_Pin], size: LibraryCell) -> None:
+    def _add_buffer(self, source: int, sinks: list[Pin], size: LibraryCell) -> None:
         target, self._next = self._next, self._next + 1
         stem = self._net_names.get(source) or self._port_name(source)
         name = self._new_cells.new(f"{stem}_buf")
@@ -283,8 +284,8 @@ class _Module:
         if source in self._origins:
             self._origins[target] = self._origins[source]
         self._cells[name] = Cell(size.name, {"A": (source,), "Y": (target,)})
-        self._nets[target] = _Net(_Pin(name, "Y"), sinks)
-        self._nets[source].sinks.append(_Pin(name, "A"))
+        self._nets[target] = _Net(Pin(name, "Y"), sinks)
+        self._nets[source].sinks.append(Pin(name, "A"))
         for sink in sinks:
             self._rewire(sink, target)
 
@@ -292,7 +293,7 @@ class _Module:
         driver = self._nets[net].driver
         return f"{driver.pin}_{driver.index}" if driver else f"n{net}"
 
-    def _rewire(self, sink: _Pin, net: int) -> None:
+    def _rewire(self, sink: Pin, net: int) -> None:
         if not sink.cell:
             self._ports[sink.pin][sink.index] = net
             return

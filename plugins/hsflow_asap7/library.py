@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from functools import cache, cached_property
@@ -37,7 +37,15 @@ class LibraryCell:
     @cached_property
     def slopes(self) -> Mapping[str, float]:
         """Return by how many ps each output comes later for 1 fF more of load, on its slowest arc; 0 where none is stated."""
-        return {name: _slope(pin) for name, pin in self.outputs.items()}
+        return {name: max((slope for _, slope in arcs), default=0.0) for name, arcs in self._arcs.items()}
+
+    def delay(self, output: str, load: float) -> float:
+        """Return how late (ps) an output is under a load (fF), on its slowest arc and after a steep edge of its input."""
+        return max((base + slope * load for base, slope in self._arcs[output]), default=0.0)
+
+    @cached_property
+    def _arcs(self) -> Mapping[str, tuple[tuple[float, float], ...]]:
+        return {name: tuple(_arcs(pin)) for name, pin in self.outputs.items()}
 
     @property
     def may_be_chosen(self) -> bool:
@@ -73,11 +81,10 @@ def _cell(cell: liberty.Group) -> LibraryCell:
     )
 
 
-def _slope(pin: liberty.Group) -> float:
-    """Return the steepest slope (ps/fF) of a pin's delays over the load, for the fastest of the tables' input transitions."""
-    slopes = [0.0]
+def _arcs(pin: liberty.Group) -> Iterator[tuple[float, float]]:
+    """Yield for each arc its delay without a load (ps) and its slope (ps/fF), for the tables' fastest input transition."""
     for body in _DELAYS.findall(pin.body):
         loads, delays = liberty.numbers(body, "index_2"), liberty.numbers(body, "values")
         if len(loads) > 1:
-            slopes.append((delays[len(loads) - 1] - delays[0]) / (loads[-1] - loads[0]))
-    return max(slopes)
+            slope = (delays[len(loads) - 1] - delays[0]) / (loads[-1] - loads[0])
+            yield delays[0] - slope * loads[0], slope

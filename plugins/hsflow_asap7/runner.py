@@ -97,6 +97,7 @@ class Step:
         work: does it and returns its figures.
         needs: the steps whose outputs it reads.
         tools: the programs that it cannot do without.
+        helpers: the programs that it uses where they are installed.
         modules: the Python modules that it cannot do without.
         options: the fields of the request that it depends on.
         inputs: the files of the work root that it reads, beside the outputs of `needs`.
@@ -109,6 +110,7 @@ class Step:
     work: Callable[[Job], metrics.Metrics]
     needs: tuple[str, ...] = ()
     tools: tuple[str, ...] = ()
+    helpers: tuple[str, ...] = ()
     modules: tuple[str, ...] = ()
     options: tuple[str, ...] = ()
     inputs: Callable[[Request], Sequence[str]] = _nothing
@@ -195,9 +197,21 @@ def _obstacle(step: Step, work_root: Path) -> tuple[str, dict[str, str]]:
                 {},
             )
     try:
-        return "", {tool: " ".join(resolve(tool).argv) for tool in step.tools}
+        return "", {tool: _program(tool) for tool in (*step.tools, *filter(is_installed, step.helpers))}
     except ToolError as error:
         return f"{error.where}: {error.what}; {error.hint}", {}
+
+
+def _program(tool: str) -> str:
+    return " ".join(resolve(tool).argv)
+
+
+def is_installed(tool: str) -> bool:
+    """Tell whether a program can be run."""
+    try:
+        return bool(_program(tool))
+    except ToolError:
+        return False
 
 
 def _inputs(step: Step, request: Request, work_root: Path) -> dict[str, str]:

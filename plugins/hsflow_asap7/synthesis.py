@@ -104,6 +104,11 @@ def map_to_cells(
 def finish(netlist: Netlist, platform: Platform, folder: Path, started: float, peak_mib: float) -> Synthesis:
     """Give a netlist's drivers their strengths, and write it."""
     netlist = driven(netlist, read_cells(platform))
+    return written(netlist, platform, folder, time.monotonic() - started, peak_mib)
+
+
+def written(netlist: Netlist, platform: Platform, folder: Path, seconds: float, peak_mib: float) -> Synthesis:
+    """Write a netlist, which took so long and so much, as Verilog and as JSON."""
     write_verilog(netlist, folder / NETLIST_VERILOG)
     write_json(netlist, folder / NETLIST_JSON)
     cells = netlist.cell_counts()
@@ -112,7 +117,7 @@ def finish(netlist: Netlist, platform: Platform, folder: Path, started: float, p
         folder / NETLIST_JSON,
         total_area(cells, cell_areas(platform)),
         cells,
-        time.monotonic() - started,
+        seconds,
         peak_mib,
     )
 

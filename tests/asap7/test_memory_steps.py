@@ -29,12 +29,12 @@ endmodule
 """
 
 
-def request(work: Path, memory_bits: int | None) -> Request:
+def request(work: Path, memory_bits: int | None, clock_mhz: float = 500.0) -> Request:
     (work / "chip.sv").write_text(RTL)
     shutil.copy(LIBRARY, work)
     return Request(
         top="chip", sources=("chip.sv", LIBRARY.name), platform_folder=str(real_platform().root),
-        clock_mhz=500.0, memory_bits=memory_bits, corners=("TT",), workers=1,
+        clock_mhz=clock_mhz, memory_bits=memory_bits, corners=("TT",), workers=1,
     )  # fmt: skip
 
 
@@ -51,6 +51,16 @@ def test_a_long_line_is_a_macro_in_area_proof_and_timing(tmp_path: Path) -> None
     if shutil.which("sta"):
         assert perform(STEPS["timing"], wanted, tmp_path).status is Status.DONE
         assert figures_of(tmp_path / "timing")["timing__setup__ws__corner:tt"].value < 2000
+
+
+@pytest.mark.skipif(shutil.which("sta") is None, reason="OpenSTA (sta) is not installed")
+def test_a_path_through_a_macro_is_repaired_around_it(tmp_path: Path) -> None:
+    wanted = request(tmp_path, 1000, clock_mhz=4000.0)
+    assert perform(STEPS["synthesis"], wanted, tmp_path).status is Status.DONE
+    (memory,) = memories(Job(wanted, tmp_path, tmp_path / "synthesis"))
+    assert memory.count > 0
+    assert figures_of(tmp_path / "synthesis")["synth__repair__instance__count"].value > 0
+    assert perform(STEPS["proof"], wanted, tmp_path).status is Status.DONE
 
 
 def test_a_short_line_stays_of_registers(tmp_path: Path) -> None:

@@ -154,6 +154,20 @@ def test_a_step_whose_tool_is_missing_is_skipped_and_so_are_those_after(
     assert not (work_root / "metrics.json").exists()
 
 
+def test_a_helper_may_be_absent_and_makes_another_result_once_it_is_there(
+    work_root: Path, request_: Request, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", str(work_root))
+    helped = replace(SYNTHESIS, helpers=("openroad",))
+    without = perform(helped, request_, work_root)
+    assert (without.status, without.tools) == (Status.DONE, {})
+    program = work_root / "openroad"
+    program.write_text("#!/bin/sh\n")
+    program.chmod(0o755)
+    with_it = perform(helped, request_, work_root)
+    assert with_it.tools == {"openroad": str(program)} and with_it.key != without.key
+
+
 def test_a_file_that_changes_between_two_steps_is_found(work_root: Path, request_: Request) -> None:
     perform(SYNTHESIS, request_, work_root)
     (work_root / "synthesis" / "netlist.v").write_text("module other; endmodule\n")
